@@ -1,0 +1,49 @@
+"""Closed-form covariances of infinitely wide convolutional networks.
+
+A stationary covariance is a function of lag; each layer of a network is a rule that
+turns one covariance into the next.
+
+    k = relu(gaussian(sigma=2.0))
+    values = k(lag_grid((64, 64)))
+"""
+
+from dipgp.kernels.covariance import covariance
+from dipgp.kernels.inputs import constant, gaussian, matern, rbf, uniform, white
+from dipgp.kernels.layers import (
+    add,
+    batch_norm,
+    bias,
+    concat,
+    normalize,
+    scale,
+    skip,
+)
+from dipgp.kernels.nonlinearities import erf, leaky_relu, relu
+from dipgp.kernels.resampling import downsample, upsample
+from dipgp.kernels.stationary import Covariance, as_covariance, lag_grid, variance
+
+__all__ = [
+    "Covariance",
+    "add",
+    "as_covariance",
+    "batch_norm",
+    "bias",
+    "concat",
+    "constant",
+    "covariance",
+    "downsample",
+    "erf",
+    "gaussian",
+    "lag_grid",
+    "leaky_relu",
+    "matern",
+    "normalize",
+    "rbf",
+    "relu",
+    "scale",
+    "skip",
+    "uniform",
+    "upsample",
+    "variance",
+    "white",
+]

@@ -1,0 +1,167 @@
+"""What a stationary covariance is: a function of lag that also knows its own ends.
+
+For a random field x on a grid of pixels, K(r) = E[x(t) x(t + r)] is the second moment
+at lag r. Rules for layers need three things at once: K(0), K(r), and for batch norm the
+value far away, K(inf). They travel together as `Moments`, so that a chain of layers is
+evaluated once from the input to the output, however deep it is.
+
+Instead of K(r) itself the moments hold the variogram K(0) - K(r). Nearby pixels of deep
+networks are almost perfectly correlated; their difference, which is all that a Gaussian
+process with an unknown mean reads, would drown in the rounding of K(r) ~ K(0).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dipgp import numerics
+
+Array = jax.Array
+Lags = jax.Array | np.ndarray
+
+# A distance in pixels at which every covariance with a limit has reached it.
+FAR_AWAY = 1e6
+
+
+class Moments(NamedTuple):
+    """A stationary covariance at zero lag, far away, and at the lags asked for.
+
+    Attributes:
+      variance: scalar K(0).
+      sill: scalar K(0) - K(inf), the level that the variogram reaches.
+      variogram: K(0) - K(r), one value a lag; at least 0, at most 2 K(0).
+    """
+
+    variance: Array
+    sill: Array
+    variogram: Array
+
+
+class Covariance:
+    """A stationary covariance: call it on lags (..., D) in pixels, get values (...).
+
+    Instances are immutable pytrees whose leaves are hyperparameters, so they go through
+    `jax.jit`, `jax.grad` and `jax.vmap` as arguments like any array.
+    """
+
+    def moments(self, lags: Lags) -> Moments:
+        """Variance, sill and variogram; `lags` as `as_lags` returns them."""
+        raise NotImplementedError(f"{type(self).__name__} has no moments")
+
+    def __call__(self, lags: jax.typing.ArrayLike) -> Array:
+        """K at each lag.
+
+        Args:
+          lags: (..., D) real numbers in pixels, D = 1 or 2. NumPy arrays (as from
+            `lag_grid`) are best: resampling rules then see which lags coincide.
+
+        Returns:
+          (...) covariances, in the wider dtype of lags and hyperparameters.
+
+        Raises:
+          ValueError: where the last axis of the lags does not have length 1 or 2.
+        """
+        moments = self.moments(as_lags(lags))
+        return moments.variance - moments.variogram
+
+
+CovarianceLike = Covariance | Callable[[Array], Array]
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Function(Covariance):
+    """A covariance that is given as a plain function of lags (..., D)."""
+
+    function: Callable[[Array], Array] = field(metadata={"static": True})
+
+    def moments(self, lags: Lags) -> Moments:
+        """Evaluates the function at the lags, at zero, and a million pixels away."""
+        lags = jnp.asarray(lags)
+        ends = jnp.stack([jnp.zeros_like(lags, shape=lags.shape[-1:]), _far(lags)])
+        variance, limit = self.function(ends)
+        variogram = variance - self.function(lags)
+        return Moments(variance, variance - limit, variogram)
+
+
+def _far(lags: Array) -> Array:
+    return jnp.full_like(lags, FAR_AWAY, shape=lags.shape[-1:])
+
+
+def as_covariance(covariance: CovarianceLike) -> Covariance:
+    """Wraps a plain function of lags; leaves covariances as they are.
+
+    A plain function must be even, positive semi-definite and level off far away.
+
+    Raises:
+      TypeError: where the argument cannot be called.
+    """
+    if isinstance(covariance, Covariance):
+        return covariance
+    if not callable(covariance):
+        raise TypeError(
+            f"covariance: expected a function of lags, got {covariance!r}; "
+            "try kernels.gaussian(sigma=2.0)"
+        )
+    return Function(covariance)
+
+
+def as_lags(lags: jax.typing.ArrayLike) -> Lags:
+    """Floating-point lags (..., D); keeps NumPy arrays, whose values rules may read.
+
+    Raises:
+      ValueError: where the last axis does not have length 1 or 2.
+    """
+    if not numerics.is_traced(lags):
+        lags = np.asarray(lags)
+    shape = np.shape(lags)
+    if not shape or shape[-1] not in (1, 2):
+        raise ValueError(
+            f"lags: expected shape (..., 1) or (..., 2), got {shape}; "
+            "try lags[..., None] for a signal's lags"
+        )
+    if isinstance(lags, np.ndarray):
+        default = jnp.zeros(()).dtype
+        floating = np.issubdtype(lags.dtype, np.floating)
+        return lags if floating else lags.astype(default)
+    lags = jnp.asarray(lags)
+    return lags if jnp.issubdtype(lags.dtype, jnp.floating) else lags.astype(float)
+
+
+def lag_grid(
+    shape: tuple[int, ...], dtype: np.typing.DTypeLike | None = None
+) -> np.ndarray:
+    """All lags of a torus in the order of the fast Fourier transform.
+
+    Args:
+      shape: of the torus in pixels, (L,) or (H, W).
+      dtype: floating type; JAX's default by default.
+
+    Returns:
+      (*shape, D) array with zero lag first, then the positive lags up to half the size,
+      then the negative ones.
+
+    Raises:
+      ValueError: where the shape is not one or two positive integers.
+    """
+    if len(shape) not in (1, 2) or any(size < 1 for size in shape):
+        raise ValueError(f"shape: expected (L,) or (H, W) in pixels, got {shape}")
+    dtype = jnp.zeros(()).dtype if dtype is None else dtype
+    axes = [np.fft.fftfreq(size, 1 / size).round().astype(dtype) for size in shape]
+    return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
+
+
+def variance(covariance: CovarianceLike, dimensions: int = 2) -> Array:
+    """K(0), the variance of a pixel.
+
+    Args:
+      covariance: any stationary covariance.
+      dimensions: 1 for signals, 2 for images. Only averaging and interpolating rules
+        depend on it.
+    """
+    origin = np.zeros((dimensions,), jnp.zeros(()).dtype)
+    return as_covariance(covariance).moments(origin).variance
