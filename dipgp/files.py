@@ -1,0 +1,52 @@
+"""Files as wholes: reading with clear refusals, writing all or nothing."""
+
+import os
+import tempfile
+from pathlib import Path
+
+
+def read_file(path: str | os.PathLike[str], expected: str) -> bytes:
+    """Reads a whole file that has something in it.
+
+    Args:
+      path: the file.
+      expected: what it should be, for the message where it is not.
+
+    Returns:
+      All of its bytes.
+
+    Raises:
+      ValueError: where it is absent, not a regular file, not readable, or empty.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise ValueError(f"{path}: expected {expected}, got a folder")
+    if not path.is_file():
+        raise ValueError(f"{path}: expected {expected}, found no such file")
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ValueError(
+            f"{path}: expected {expected}, got {error.strerror}"
+        ) from error
+    if not content:
+        raise ValueError(f"{path}: expected {expected}, got an empty file")
+    return content
+
+
+def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
+    """Writes a whole file or nothing.
+
+    Args:
+      path: the file; one that exists is replaced.
+      content: all of its bytes.
+
+    Raises:
+      OSError: where the file cannot be written; nothing is left behind then.
+    """
+    path = Path(path)
+    # In the same folder, since replacing is atomic within one file system only.
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as folder:
+        whole = Path(folder) / path.name
+        whole.write_bytes(content)
+        os.replace(whole, path)

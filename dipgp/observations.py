@@ -1,0 +1,103 @@
+"""What was seen of an image: y = A f + noise, where A keeps the pixels of a mask.
+
+The joint between pictures and priors: Gaussian-process posteriors and network
+posteriors both condition on an `Observation`, so that they can be compared on the same
+data.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+Array = jax.Array
+
+
+class Observation(NamedTuple):
+    """Pixels seen through a mask, in Gaussian noise.
+
+    Attributes:
+      values: (H, W, C) intensities, finite everywhere; zero where nothing is observed.
+      mask: (H, W) of the values' dtype, 1 where a pixel is observed and 0 elsewhere.
+      noise_std: (H, W) standard deviation of the noise, positive, in the values' units.
+    """
+
+    values: Array
+    mask: Array
+    noise_std: Array
+
+
+def observe(
+    values: jax.typing.ArrayLike,
+    mask: jax.typing.ArrayLike | None = None,
+    *,
+    noise_std: jax.typing.ArrayLike,
+) -> Observation:
+    """Checks what was seen of an image and puts it in the form that posteriors read.
+
+    Values outside the mask are never looked at and may be NaN.
+
+    Args:
+      values: (H, W) or (H, W, C) intensities, usually in [0, 1].
+      mask: (H, W), true or non-zero where a pixel is observed; everything by default.
+      noise_std: standard deviation of the noise in the values' units: a scalar, or
+        (H, W) for one value a pixel. Must be positive where the mask is.
+
+    Returns:
+      The observation, in float32 or in the values' own float64.
+
+    Raises:
+      ValueError: on a wrong shape, on a mask with nothing observed, on observed values
+        that are not finite, or on a noise standard deviation that is not positive.
+        Only shapes are checked while JAX traces the arguments.
+    """
+    values = jnp.asarray(values)
+    if values.ndim not in (2, 3):
+        raise ValueError(
+            f"values: expected shape (H, W) or (H, W, C), got {values.shape}"
+        )
+    if 0 in values.shape:
+        raise ValueError(f"values: expected at least one pixel, got {values.shape}")
+    if not jnp.issubdtype(values.dtype, jnp.floating):
+        raise ValueError(
+            f"values: expected floating-point intensities, got {values.dtype}; "
+            "try values / 255.0 for 8-bit images"
+        )
+    if values.ndim == 2:
+        values = values[:, :, None]
+    grid = values.shape[:2]
+    mask = jnp.ones(grid, bool) if mask is None else jnp.asarray(mask)
+    if mask.shape != grid:
+        raise ValueError(f"mask: expected the image's {grid}, got {mask.shape}")
+    _check_finite("mask", mask)
+    mask = mask != 0
+    noise_std = jnp.asarray(noise_std, values.dtype)
+    if noise_std.shape not in ((), grid):
+        raise ValueError(
+            f"noise_std: expected a scalar or the image's {grid}, got {noise_std.shape}"
+        )
+    noise_std = jnp.broadcast_to(noise_std, grid)
+    values = jnp.where(mask[:, :, None], values, 0.0)
+    noise_std = jnp.where(mask, noise_std, 1.0)
+    _check_observed(values, mask, noise_std)
+    return Observation(values, mask.astype(values.dtype), noise_std)
+
+
+def _check_finite(name: str, array: Array) -> None:
+    if isinstance(array, jax.core.Tracer):
+        return
+    if not np.isfinite(np.asarray(array, np.float64)).all():
+        raise ValueError(f"{name}: expected finite numbers, got NaN or infinity")
+
+
+def _check_observed(values: Array, mask: Array, noise_std: Array) -> None:
+    if any(isinstance(array, jax.core.Tracer) for array in (values, mask, noise_std)):
+        return
+    if not np.asarray(mask).any():
+        raise ValueError("mask: expected at least one observed pixel, got none")
+    _check_finite("values", values)
+    _check_finite("noise_std", noise_std)
+    smallest = float(np.asarray(noise_std).min())
+    if smallest <= 0:
+        raise ValueError(f"noise_std: expected positive numbers, got {smallest:g}")

@@ -1,0 +1,76 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dipgp import figures
+
+COLOUR = np.random.default_rng(0).uniform(size=(20, 30, 3))
+
+
+def test_images_stand_side_by_side_under_their_titles():
+    figure = figures.panels([("colour", COLOUR), ("grey", COLOUR[:, :, :1])])
+    assert [axis.get_title() for axis in figure.axes] == ["colour", "grey"]
+    assert not any(axis.axison for axis in figure.axes)
+
+
+def test_grey_is_drawn_from_zero_to_one_whatever_the_image_holds():
+    figure = figures.panels([("dim", COLOUR[:, :, 0] * 0.1)])
+    assert figure.axes[0].images[0].get_clim() == (0, 1)
+
+
+def test_intensities_beyond_white_and_black_are_clipped():
+    figure = figures.panels([("loud", COLOUR * 4 - 2)])
+    drawn = figure.axes[0].images[0].get_array()
+    np.testing.assert_array_equal(drawn, np.clip(COLOUR * 4 - 2, 0, 1))
+
+
+def test_error_maps_are_symmetric_and_average_channels():
+    error = COLOUR - 0.7
+    figure = figures.panels([("image", COLOUR)], [("error", error)])
+    drawn = figure.axes[1].images[0]
+    np.testing.assert_allclose(drawn.get_array(), error.mean(axis=2))
+    limit = np.abs(error.mean(axis=2)).max()
+    np.testing.assert_allclose(drawn.get_clim(), (-limit, limit))
+
+
+def test_no_error_at_all_can_be_drawn():
+    figure = figures.panels([], [("error", np.zeros((4, 4)))])
+    assert figure.axes[0].images[0].get_clim() == (-1, 1)
+
+
+def test_all_panels_have_one_size_beside_the_colour_bar():
+    figure = figures.panels([("a", COLOUR), ("b", COLOUR)], [("error", COLOUR)])
+    figure.canvas.draw()
+    sizes = [axis.get_window_extent().size for axis in figure.axes[:3]]
+    np.testing.assert_allclose(sizes, [sizes[0]] * 3, rtol=1e-3)
+    np.testing.assert_allclose(sizes[0][0] / sizes[0][1], 1.5, rtol=1e-3)
+
+
+def test_different_sizes_are_refused():
+    with pytest.raises(ValueError, match="one height and width"):
+        figures.panels([("a", COLOUR), ("b", COLOUR[1:])])
+
+
+def test_nothing_to_draw_is_refused():
+    with pytest.raises(ValueError, match="one height and width"):
+        figures.panels([])
+
+
+def test_figures_are_saved_as_png_with_nothing_beside_them(tmp_path):
+    figures.save_figure(tmp_path / "a.png", figures.panels([("image", COLOUR)]))
+    assert list(tmp_path.iterdir()) == [tmp_path / "a.png"]
+    with Image.open(tmp_path / "a.png") as picture:
+        assert picture.format == "PNG"
+        assert picture.height > 400
+
+
+def test_pyplot_is_never_imported():
+    program = """if True:
+        import sys
+        from dipgp import figures
+        sys.exit("matplotlib.pyplot" in sys.modules)
+    """
+    assert subprocess.run([sys.executable, "-c", program]).returncode == 0

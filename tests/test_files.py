@@ -1,0 +1,53 @@
+import os
+
+import pytest
+
+from dipgp.files import read_file, write_atomically
+
+
+def test_what_is_written_is_read_again(tmp_path):
+    write_atomically(tmp_path / "file", b"content")
+    assert read_file(tmp_path / "file", "something") == b"content"
+
+
+def test_writing_replaces_an_older_file_and_leaves_nothing_beside_it(tmp_path):
+    path = tmp_path / "file"
+    write_atomically(path, b"old")
+    write_atomically(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_written_files_have_the_usual_permissions(tmp_path):
+    (tmp_path / "usual").write_bytes(b"")
+    write_atomically(tmp_path / "file", b"content")
+    assert (tmp_path / "file").stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
+def test_a_failed_write_keeps_the_older_file_and_leaves_nothing(tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError("disk on fire")
+
+    path = tmp_path / "file"
+    write_atomically(path, b"old")
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(OSError, match="disk on fire"):
+        write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_writing_into_an_absent_folder_fails(tmp_path):
+    with pytest.raises(OSError, match="absent"):
+        write_atomically(tmp_path / "absent" / "file", b"content")
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [("absent", "no such file"), ("folder", "a folder"), ("empty", "an empty file")],
+)
+def test_reading_says_what_was_found_instead(tmp_path, name, found):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "empty").touch()
+    with pytest.raises(ValueError, match=f"{name}: expected a song.*{found}"):
+        read_file(tmp_path / name, "a song")
