@@ -1,0 +1,21 @@
+"""Exact Gaussian-process posteriors on whole images, in pixels times their logarithm.
+
+posterior = condition(covariance, values=image, mask=mask, noise_std=0.01)
+posterior.mean, posterior.info.advice
+"""
+
+from dipgp.gp.colour import ChannelModel, estimate_channels
+from dipgp.gp.posterior import Posterior, SolveInfo, condition
+from dipgp.gp.selection import Selection, select
+from dipgp.gp.toeplitz import find_reach
+
+__all__ = [
+    "ChannelModel",
+    "Posterior",
+    "Selection",
+    "SolveInfo",
+    "condition",
+    "estimate_channels",
+    "find_reach",
+    "select",
+]

@@ -1,0 +1,105 @@
+"""The same posterior by Cholesky factorisation of the full covariance matrix.
+
+The yardstick of the fast solver, for small images only: time grows with the cube of the
+observed pixels and memory with their square.
+"""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dipgp import numerics
+from dipgp.gp.conjugate_gradients import MeanSolution
+from dipgp.kernels.stationary import Covariance
+from dipgp.observations import Observation
+
+Array = jax.Array
+
+# The covariance, its factor, and a working copy are alive at once.
+MATRICES = 3
+MEMORY_LIMIT_GIB = 8.0
+
+
+def memory_gib(pixels: int, dtype: np.typing.DTypeLike) -> float:
+    """Memory that a dense solve with so many observed pixels takes, in GiB."""
+    return MATRICES * pixels**2 * np.dtype(dtype).itemsize / 2**30
+
+
+def solve(
+    covariances: Sequence[Covariance], data: Array, observation: Observation
+) -> MeanSolution:
+    """Posterior means of independent channels with an unknown constant level each.
+
+    Args:
+      covariances: one a channel.
+      data: (C, H, W), zero where nothing is observed.
+      observation: mask and noise of these data.
+
+    Raises:
+      ValueError: where the matrices would take more than `MEMORY_LIMIT_GIB`, or while
+        the mask is traced by JAX.
+    """
+    if numerics.is_traced(observation.mask):
+        raise ValueError(
+            "mask: expected known values for a dense solve, got one that JAX traces; "
+            'try method="weights"'
+        )
+    rows, columns = np.nonzero(np.asarray(observation.mask))
+    needed = memory_gib(rows.size, data.dtype)
+    if needed > MEMORY_LIMIT_GIB:
+        raise ValueError(
+            f"method: a dense solve with {rows.size} observed pixels would take "
+            f"{needed:.1f} GiB, the limit is {MEMORY_LIMIT_GIB:g}; "
+            'try method="weights"'
+        )
+    noise = jnp.square(observation.noise_std)[rows, columns]
+    solutions = [
+        _solve_channel(covariance, channel, noise, rows, columns)
+        for covariance, channel in zip(covariances, data, strict=True)
+    ]
+    means, levels, residuals = zip(*solutions, strict=True)
+    return MeanSolution(
+        mean=jnp.stack(means),
+        level=jnp.stack(levels),
+        iterations=jnp.zeros(len(means), int),
+        residual=jnp.stack(residuals),
+    )
+
+
+def lag_table(
+    covariance: Covariance, shape: tuple[int, int], dtype: np.typing.DTypeLike
+) -> Array:
+    """K - K(inf) at all lags between pixels of a grid, (2 H - 1, 2 W - 1).
+
+    The zero lag stands at (H - 1, W - 1).
+    """
+    axes = [np.arange(1 - size, size, dtype=dtype) for size in shape]
+    moments = covariance.moments(np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1))
+    return moments.sill - moments.variogram
+
+
+def _solve_channel(
+    covariance: Covariance,
+    values: Array,
+    noise: Array,
+    rows: np.ndarray,
+    columns: np.ndarray,
+) -> tuple[Array, Array, Array]:
+    height, width = values.shape
+    table = lag_table(covariance, (height, width), values.dtype)
+    down, right = rows + height - 1, columns + width - 1
+    matrix = table[down[:, None] - rows[None, :], right[:, None] - columns[None, :]]
+    observed = values[rows, columns]
+    ones = jnp.ones_like(observed)
+    factor = jax.scipy.linalg.cho_factor(matrix + jnp.diag(noise), lower=True)
+    both = jax.scipy.linalg.cho_solve(factor, jnp.stack([observed, ones], axis=1))
+    level = jnp.sum(both[:, 0]) / jnp.sum(both[:, 1])
+    weights = both[:, 0] - level * both[:, 1]
+    residual = observed - matrix @ weights - noise * weights - level
+    spread = jnp.zeros_like(values).at[rows, columns].set(weights)
+    field = jax.scipy.signal.convolve2d(table, spread, "valid", precision="highest")
+    size = jnp.linalg.norm(observed - jnp.mean(observed))
+    relative = jnp.linalg.norm(residual) / jnp.where(size == 0, 1, size)
+    return field + level, level, relative

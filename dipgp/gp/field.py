@@ -1,0 +1,90 @@
+"""The posterior mean as the solution of its own equation on the whole torus.
+
+With W the inverse noise variances, 0 where nothing is observed, and S the spectrum of
+K, the mean f solves (W + K^-1) f = W y on the torus. In Fourier space K is diagonal,
+and so is the preconditioner 1 / (w + 1 / S), w being the largest of W. In the
+coordinates u = f sqrt(w + 1 / S) the system reads
+
+    [ 1 / (1 + w S)  +  G W G ] u = G W y,      G = sqrt(S / (1 + w S)),
+
+all of whose coefficients are bounded however small S is: eigenvalues that vanish cause
+no division. A step takes two FFTs. The unknown constant level is a prior of infinite
+variance at frequency zero, 1 / S = 0 there; it is the mean of f over the torus.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dipgp.gp import conjugate_gradients
+from dipgp.gp.conjugate_gradients import MeanSolution
+from dipgp.gp.toeplitz import Torus
+from dipgp.observations import Observation
+
+Array = jax.Array
+
+
+@functools.partial(jax.jit, static_argnames=("max_iterations",))
+def solve(
+    tori: Torus,
+    data: Array,
+    observation: Observation,
+    tolerance: float,
+    max_iterations: int,
+) -> MeanSolution:
+    """Posterior means of independent channels with an unknown level each.
+
+    Args:
+      tori: one covariance a channel.
+      data: (C, H, W), zero where nothing is observed.
+      observation: mask and noise of these data.
+      tolerance: relative residual to stop at, in the coordinates u.
+      max_iterations: at most so many steps.
+    """
+    height, width = data.shape[1:]
+    precision = observation.mask / jnp.square(observation.noise_std)
+    largest = jnp.max(precision)
+    pixels = jnp.sum(observation.mask)
+    start = jnp.sum(observation.mask[None] * data, (1, 2), keepdims=True) / pixels
+
+    spectrum = tori.spectrum
+    gain = jnp.sqrt(spectrum / (1 + largest * spectrum))
+    gain = gain.at[:, 0, 0].set(1 / jnp.sqrt(largest))
+    prior = (1 / (1 + largest * spectrum)).at[:, 0, 0].set(0)
+
+    # Half a spectrum stands for a real image: each entry counts for the two frequencies
+    # it holds, so that the dot products of the iteration are those of images.
+    shares = np.full(spectrum.shape[1:], 2.0, np.float64)
+    shares[:, 0] = 1
+    if tori.size[1] % 2 == 0:
+        shares[:, -1] = 1
+    unit = np.sqrt(shares / (tori.size[0] * tori.size[1]))
+    analysis = gain * jnp.asarray(unit, gain.dtype)[None]
+    synthesis = gain / jnp.asarray(unit, gain.dtype)[None]
+
+    def to_image(coefficients: Array) -> Array:
+        scaled = synthesis * jax.lax.complex(coefficients[:, 0], coefficients[:, 1])
+        return jnp.fft.irfft2(scaled, s=tori.size)[:, :height, :width]
+
+    def to_coefficients(images: Array) -> Array:
+        scaled = analysis * jnp.fft.rfft2(images, s=tori.size)
+        return jnp.stack([scaled.real, scaled.imag], axis=1)
+
+    def operator(coefficients: Array) -> Array:
+        seen = precision[None] * to_image(coefficients)
+        return prior[:, None] * coefficients + to_coefficients(seen)
+
+    solution = conjugate_gradients.solve(
+        operator,
+        to_coefficients(precision[None] * (data - start)),
+        lambda coefficients: coefficients,
+        tolerance,
+        max_iterations,
+    )
+    first = synthesis[:, 0, 0] * solution.value[:, 0, 0, 0]
+    level = start[:, 0, 0] + first / (tori.size[0] * tori.size[1])
+    return MeanSolution(
+        to_image(solution.value) + start, level, solution.iterations, solution.residual
+    )

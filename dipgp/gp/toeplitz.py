@@ -1,0 +1,152 @@
+"""The covariance of a stationary process on a pixel grid as an operator through FFTs.
+
+Between all pairs of pixels of a grid the covariance is a block-Toeplitz matrix. On a
+torus it would be diagonal in Fourier space, so the grid is laid into a torus with a
+margin wide enough that wrapping around does not show: beyond its reach the covariance
+has levelled off, and a lag around the torus then has the same value as the true one.
+
+Only differences between pixels matter for a posterior with unknown constant mean
+(see `dipgp.gp.posterior`), so the operator is K - K(inf), computed from the variogram.
+"""
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.fft
+
+from dipgp import numerics
+from dipgp.kernels.stationary import Covariance, Moments, lag_grid
+
+Array = jax.Array
+
+# Where a covariance has come this near to its limit, relative to its sill, it counts as
+# having reached it. Eight-bit images resolve differences of 4e-3.
+REACH_TOLERANCE = 1e-6
+
+# The reach is sought up to this many times the image's longer side, and cut there: the
+# torus is then wide enough for every lag of the image, at most 4 images a side.
+LONGEST_REACH = 2
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Torus:
+    """K - K(inf) on a grid of pixels, as a circular convolution on a torus around it.
+
+    Attributes:
+      spectrum: (P1, P2 // 2 + 1) eigenvalues, not negative; a leading axis holds those
+        of several covariances.
+      error: a bound on how much K differs between any two pixels of the grid because of
+        the torus, relative to the sill; one number a covariance.
+      size: (P1, P2), the torus in pixels.
+    """
+
+    spectrum: Array
+    error: Array
+    size: tuple[int, int] = field(metadata={"static": True})
+
+    def filter(self, images: Array, response: Array) -> Array:
+        """Multiplies images (..., H, W) by a response like the spectrum.
+
+        The images are padded by zeros to the torus before, and cropped after.
+        """
+        height, width = images.shape[-2:]
+        transform = jnp.fft.rfft2(images, s=self.size)
+        axes = (1,) * (images.ndim - response.ndim) + response.shape
+        filtered = jnp.fft.irfft2(transform * response.reshape(axes), s=self.size)
+        return filtered[..., :height, :width]
+
+    def apply(self, images: Array) -> Array:
+        """The covariance matrix times images (..., H, W)."""
+        return self.filter(images, self.spectrum)
+
+
+def embed(
+    covariances: Sequence[Covariance],
+    grid: tuple[int, int],
+    reach: int | None = None,
+    dtype: np.typing.DTypeLike = np.float32,
+) -> Torus:
+    """Lays a grid into a torus around it that leaves its covariances as they are.
+
+    A lag longer than half the torus meets the value of the way around, where K must
+    have levelled off already; so the torus needs the grid plus the reach of K.
+
+    Args:
+      covariances: each a K; they share the torus of the one that reaches furthest.
+      grid: (H, W) in pixels.
+      reach: distance in pixels from which on K counts as constant. Found from K by
+        default, which takes hyperparameters whose values are known, not traced by JAX.
+      dtype: of the computation.
+
+    Returns:
+      The operators, stacked, and positive semi-definite: negative eigenvalues, which
+      rounding and very long reaches leave behind, are set to 0 and counted in `error`.
+
+    Raises:
+      ValueError: where the reach is to be found from traced hyperparameters, or is
+        not a positive integer.
+    """
+    if reach is not None:
+        if not isinstance(reach, int) or reach < 1:
+            raise ValueError(f"reach: expected a positive integer, got {reach!r}")
+        reaches = (reach, reach)
+    elif numerics.is_traced(covariances):
+        raise ValueError(
+            "reach: expected a number of pixels where the covariance's hyperparameters "
+            "are traced by jax.jit or jax.grad, got None; try gp.find_reach outside"
+        )
+    else:
+        each = [find_reach(covariance, grid, dtype) for covariance in covariances]
+        reaches = (max(down for down, _ in each), max(right for _, right in each))
+    height, width = (
+        scipy.fft.next_fast_len(max(pixels + reach, 2 * reach + 1), real=True)
+        for pixels, reach in zip(grid, reaches, strict=True)
+    )
+    lags = lag_grid((height, width), dtype)
+    tori = [_diagonalise(covariance.moments(lags), grid) for covariance in covariances]
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *tori)
+
+
+def find_reach(
+    covariance: Covariance,
+    grid: tuple[int, int],
+    dtype: np.typing.DTypeLike = np.float32,
+) -> tuple[int, int]:
+    """Distance in pixels along each axis from which on K has levelled off.
+
+    At most `LONGEST_REACH` times the longer side of the grid.
+    """
+    longest = LONGEST_REACH * max(grid)
+    steps = np.arange(longest + 1, dtype=dtype)
+    zeros = np.zeros_like(steps)
+    lags = [np.stack([steps, zeros], -1), np.stack([zeros, steps], -1)]
+    profiles = covariance.moments(np.stack(lags))
+    sill = np.asarray(profiles.sill)
+    away = np.abs(np.asarray(profiles.variogram) - sill) > REACH_TOLERANCE * sill
+    down, right = (int(np.max(np.flatnonzero(axis), initial=0)) + 1 for axis in away)
+    return min(down, longest), min(right, longest)
+
+
+@functools.partial(jax.jit, static_argnames=("grid",))
+def _diagonalise(moments: Moments, grid: tuple[int, int]) -> Torus:
+    """The torus from the covariance's moments on its `lag_grid`."""
+    values = moments.sill - moments.variogram
+    size = (values.shape[0], values.shape[1])
+    lags = lag_grid(size)
+    spectrum = jnp.fft.rfft2(values).real
+    # Clipping adds a field with the spectrum max(-s, 0), whose covariance at no lag
+    # exceeds its variance, the mean of that spectrum over all frequencies.
+    clipped = jnp.fft.irfft2(jnp.maximum(-spectrum, 0), s=size)[0, 0]
+    # Where the torus is narrower than all lags of the grid, long lags go around it.
+    around = np.any(np.asarray(size) - np.abs(lags) < np.asarray(grid), axis=-1)
+    not_level = jnp.max(jnp.where(around, jnp.abs(values), 0))
+    return Torus(
+        spectrum=jnp.maximum(spectrum, 0),
+        error=numerics.safe_divide(clipped + not_level, moments.sill),
+        size=size,
+    )
