@@ -1,0 +1,1 @@
+"""Binaries that reproduce figures and tables; each is `python -m experiments.NAME`."""

@@ -1,0 +1,229 @@
+"""What every experiment shares: its flags, its images, and the frame around its main.
+
+The flags are defined here once, since absl refuses a second definition in one process.
+"""
+
+import functools
+import glob
+import math
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from absl import app, flags, logging
+
+from dipgp.images import load_image, sample_image
+from dipgp.observations import Observation
+from experiments import gp_method
+from experiments.gp_method import GPOptions
+from experiments.restoration import Restoration
+
+Report = Callable[[str], None]
+Method = Callable[[Observation, GPOptions, Report], Restoration]
+
+METHODS: dict[str, Method] = {"gp": gp_method.restore}
+
+GREY_LEVELS = 255.0
+DEFAULT_IMAGE = "astronaut"
+
+IMAGE = flags.DEFINE_multi_string(
+    "image",
+    [],
+    "A picture file, or a quoted pattern such as 'photos/*.png'; may be repeated. By "
+    f"default the bundled {DEFAULT_IMAGE} photograph.",
+)
+METHOD = flags.DEFINE_list(
+    "method", ["gp"], f"Methods to restore with, among: {', '.join(METHODS)}."
+)
+SEED = flags.DEFINE_integer("seed", 0, "Seed of all random draws.")
+OUTPUT_DIR = flags.DEFINE_string(
+    "output_dir", None, "Folder of the results; by default runs/ and the binary's name."
+)
+NOISY = flags.DEFINE_bool(
+    "noisy", False, "The images are damaged already: nothing is added or scored."
+)
+NOISE_STD = flags.DEFINE_float(
+    "noise_std",
+    None,
+    "Standard deviation of the noise in what is observed, in grey levels of 255; by "
+    "default estimated, and 25 where the binary itself adds the noise.",
+)
+KERNEL = flags.DEFINE_enum(
+    "kernel",
+    "dip",
+    ["dip", "rbf", "matern"],
+    "Covariance of the Gaussian process: dip is the deep image prior's limit.",
+)
+SIGMA = flags.DEFINE_float(
+    "sigma",
+    None,
+    "Width of the dip kernel's input, in pixels; by default automatic.",
+)
+DEPTH = flags.DEFINE_integer(
+    "depth", None, "Layers of the dip kernel's network; by default automatic."
+)
+LENGTHSCALE = flags.DEFINE_float(
+    "lengthscale",
+    None,
+    "Length scale of the rbf and matern kernels, in pixels; by default automatic.",
+)
+AMPLITUDE = flags.DEFINE_float(
+    "amplitude",
+    None,
+    "Standard deviation of the Gaussian process, where white is 1; by default "
+    "automatic.",
+)
+TOLERANCE = flags.DEFINE_float(
+    "tolerance",
+    None,
+    "Relative residual at which the linear solver stops; by default automatic.",
+)
+FLOAT64 = flags.DEFINE_bool("float64", False, "Compute in 64 bits instead of 32.")
+
+
+class UserError(ValueError):
+    """Something that whoever started the binary can put right."""
+
+
+def require(accepted: bool, flag: str, value: object, expected: str) -> None:
+    """Raises a `UserError` that names flag, value and what was expected."""
+    if not accepted:
+        raise UserError(f"--{flag}={value}: expected {expected}")
+
+
+def gp_options(default_noise_std: float | None = None) -> GPOptions:
+    """Reads the Gaussian process's options from the flags.
+
+    Args:
+      default_noise_std: grey levels of 255 where --noise_std is absent; None estimates.
+
+    Returns:
+      The options, with the noise in units where white is 1.
+
+    Raises:
+      UserError: on a number out of range, or on a flag that the kernel has no use for.
+    """
+    for flag in (SIGMA, LENGTHSCALE, AMPLITUDE):
+        accepted = flag.value is None or 0 < flag.value < math.inf
+        require(accepted, flag.name, flag.value, "a positive number")
+    depth, tolerance, noise_std = DEPTH.value, TOLERANCE.value, NOISE_STD.value
+    require(depth is None or depth > 0, "depth", depth, "a positive number of layers")
+    accepted = tolerance is None or 0 < tolerance < 1
+    require(accepted, "tolerance", tolerance, "a number between 0 and 1")
+    accepted = noise_std is None or 0 < noise_std <= GREY_LEVELS
+    require(accepted, "noise_std", noise_std, "grey levels above 0 and up to 255")
+    useless = (LENGTHSCALE,) if KERNEL.value == "dip" else (SIGMA, DEPTH)
+    for flag in useless:
+        expected = f"no such flag with --kernel={KERNEL.value}, which does not read it"
+        require(flag.value is None, flag.name, flag.value, expected)
+    noise_std = default_noise_std if noise_std is None else noise_std
+    return GPOptions(
+        kernel=KERNEL.value,
+        sigma=SIGMA.value,
+        depth=depth,
+        amplitude=AMPLITUDE.value,
+        lengthscale=LENGTHSCALE.value,
+        noise_std=None if noise_std is None else noise_std / GREY_LEVELS,
+        tolerance=tolerance,
+    )
+
+
+def expand_images(
+    patterns: Sequence[str], reserved: Sequence[str] = ()
+) -> dict[str, Path | None]:
+    """Finds the files that --image asks for and gives each a name of its own.
+
+    Args:
+      patterns: paths and globs; a path that exists is never read as a glob.
+      reserved: names that no image may have.
+
+    Returns:
+      Name to file, each file once, in the patterns' order and alphabetical within one.
+      Without patterns, the default photograph's name to None.
+
+    Raises:
+      UserError: where a pattern matches no file.
+    """
+    if not patterns:
+        return {DEFAULT_IMAGE: None}
+    paths: dict[Path, Path] = {}
+    for pattern in patterns:
+        found = [Path(pattern)]
+        if not found[0].exists() and any(sign in pattern for sign in "*?["):
+            matches = sorted(glob.glob(pattern, recursive=True))
+            found = [Path(match) for match in matches if Path(match).is_file()]
+            require(bool(found), "image", pattern, "a pattern that matches a file")
+        for path in found:
+            paths.setdefault(path.resolve(), path)
+    named: dict[str, Path | None] = {}
+    # Some file systems take names that differ in case only for the same.
+    taken = {name.casefold() for name in reserved}
+    for path in paths.values():
+        name, copies = path.stem, 1
+        while name.casefold() in taken:
+            copies += 1
+            name = f"{path.stem}_{copies}"
+        taken.add(name.casefold())
+        named[name] = path
+    return named
+
+
+def open_image(path: Path | None) -> np.ndarray:
+    """Reads one of `expand_images`' files, or the default photograph for None.
+
+    Returns:
+      (H, W, C) float32 in [0, 1], C being 1 or 3.
+
+    Raises:
+      UserError: where the file is not a picture that can be read without loss.
+    """
+    if path is None:
+        return sample_image(DEFAULT_IMAGE)
+    try:
+        return load_image(path)
+    except ValueError as error:
+        raise UserError(f"--image={error}") from error
+
+
+def main(run: Callable[[], int], argv: Sequence[str] | None = None) -> None:
+    """Parses the flags, runs, and exits with what `run` returns.
+
+    Bad input ends in one sentence on stderr and exit status 2; --verbosity=1 shows
+    where it arose.
+
+    Args:
+      run: the experiment; reads the flags and returns the exit status.
+      argv: the command line, program first; that of the process by default.
+    """
+    arguments = None if argv is None else list(argv)
+    app.run(functools.partial(_run, run), argv=arguments, flags_parser=_parse_flags)
+
+
+def _parse_flags(argv: Sequence[str]) -> list[str]:
+    try:
+        arguments = flags.FLAGS(argv)
+    except flags.Error as error:
+        _complain(error)
+        sys.exit(2)
+    if not flags.FLAGS["verbosity"].present:
+        logging.set_verbosity(logging.WARNING)  # else JAX tells of absent devices
+    return arguments
+
+
+def _run(run: Callable[[], int], arguments: Sequence[str]) -> int:
+    try:
+        if len(arguments) > 1:
+            raise UserError(
+                f"{arguments[1]}: expected flags only, got an argument that belongs to "
+                "none; quote patterns, as in --image='photos/*.png'"
+            )
+        return run()
+    except (ValueError, OSError) as error:
+        logging.debug("where the error arose", exc_info=True)
+        _complain(error)
+        return 2
+
+
+def _complain(error: Exception) -> None:
+    print(f"Error: {' '.join(str(error).split())}", file=sys.stderr)

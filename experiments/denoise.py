@@ -1,0 +1,112 @@
+"""Denoising: restores an image that is seen in full, in Gaussian noise.
+
+Noise of 25 grey levels is added to the bundled photograph, clipped to [0, 1] as a file
+would, and removed again:
+
+  python -m experiments.denoise
+
+Other pictures, and other noise; a pattern restores a data set and tabulates it:
+
+  python -m experiments.denoise --image=house.png --noise_std=50 --seed=1
+  python -m experiments.denoise --image='photos/*.png' --output_dir=runs/photos
+
+A picture that is noisy already, with no truth to score against; --noise_std says how
+noisy, and is estimated where absent:
+
+  python -m experiments.denoise --image=dusk.jpg --noisy --noise_std=12
+
+Results in --output_dir, one folder an image where there are several:
+
+  restored.png   the restoration, clipped to [0, 1]
+  figure.png     what was observed, the restoration, the truth, the error
+  metrics.json   scores, solver, configuration, versions
+
+Scores, all of unclipped intensities: psnr and ssim of the restoration, psnr_input of
+the noisy image. Exit status: 0 done, 1 a method did not converge, 2 bad input.
+"""
+
+import dataclasses
+import functools
+
+import jax
+import numpy as np
+from absl import flags
+
+from dipgp.images import add_noise
+from dipgp.summaries import psnr
+from experiments import common, image_tasks
+from experiments.gp_method import GPOptions
+
+flags.adopt_module_key_flags(common)
+
+DEFAULT_NOISE_STD = 25.0  # grey levels of 255
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DenoiseConfig(image_tasks.TaskConfig):
+    """What a denoising run is told; the options' noise_std is also what is added.
+
+    Attributes:
+      options: the Gaussian process's; without noise_std only where noisy is set.
+    """
+
+    options: GPOptions = dataclasses.field(
+        default_factory=lambda: GPOptions(
+            noise_std=DEFAULT_NOISE_STD / common.GREY_LEVELS
+        )
+    )
+
+    def __post_init__(self) -> None:
+        """Checks what can be checked without opening a file."""
+        super().__post_init__()
+        known = self.noisy or self.options.noise_std is not None
+        common.require(known, "noise_std", None, "how much noise to add")
+
+
+def config_from_flags() -> DenoiseConfig:
+    """Reads the flags."""
+    default = None if common.NOISY.value else DEFAULT_NOISE_STD
+    return DenoiseConfig(
+        **image_tasks.shared_settings("denoise"), options=common.gp_options(default)
+    )
+
+
+def run(config: DenoiseConfig) -> list[image_tasks.Record]:
+    """Restores the images and writes the results.
+
+    Args:
+      config: what to restore, and how.
+
+    Returns:
+      What metrics.json holds, for each image and method.
+
+    Raises:
+      UserError: on bad input, before anything is written.
+    """
+    prepare = functools.partial(_prepare, config)
+    return image_tasks.restore_images(config, "denoise", prepare, _assess)
+
+
+def _prepare(config: DenoiseConfig, image: np.ndarray) -> image_tasks.Problem:
+    noise_std = config.options.noise_std
+    if config.noisy or noise_std is None:
+        return image_tasks.Problem(image_tasks.observe_image(config, image), None)
+    noisy = add_noise(jax.random.key(config.seed), image, noise_std)
+    return image_tasks.Problem(image_tasks.observe_image(config, noisy), image)
+
+
+def _assess(
+    problem: image_tasks.Problem, mean: np.ndarray
+) -> tuple[np.ndarray, dict[str, float | None]]:
+    truth = problem.truth
+    if truth is None:
+        return mean, dict.fromkeys(("psnr", "psnr_input", "ssim"))
+    return mean, {
+        "psnr": psnr(mean, truth),
+        "psnr_input": psnr(np.asarray(problem.observation.values), truth),
+        "ssim": image_tasks.ssim_or_none(mean, truth),
+    }
+
+
+if __name__ == "__main__":
+    common.main(lambda: image_tasks.exit_status(run(config_from_flags())))

@@ -1,0 +1,124 @@
+"""Restoration by a Gaussian process whose hyperparameters the evidence chooses."""
+
+import dataclasses
+import functools
+import itertools
+import time
+from collections.abc import Callable, Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dipgp import architecture, gp, kernels
+from dipgp.observations import Observation
+from experiments.restoration import Restoration
+
+DEPTHS = (1, 2, 4, 8, 16, 32)
+SIGMAS = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6)
+LENGTHSCALES = (1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0, 11.0, 16.0, 22.0)
+SMOOTHNESSES = (0.5, 1.5, 2.5)
+
+
+@dataclasses.dataclass(frozen=True)
+class GPOptions:
+    """Options of the Gaussian process; None means chosen by the evidence.
+
+    Attributes:
+      kernel: "dip" is the limit of a plain ReLU network of `depth` layers on Gaussian-
+        filtered noise of width `sigma`; "rbf" and "matern" have a `lengthscale`.
+      sigma: in pixels.
+      depth: number of hidden layers.
+      amplitude: standard deviation of each decorrelated channel around its level, in
+        the image's units.
+      lengthscale: in pixels.
+      noise_std: in the image's units, where white is 1.
+      tolerance: relative residual at which the solver stops.
+    """
+
+    kernel: str = "dip"
+    sigma: float | None = None
+    depth: int | None = None
+    amplitude: float | None = None
+    lengthscale: float | None = None
+    noise_std: float | None = None
+    tolerance: float | None = None
+
+
+def restore(
+    observation: Observation, options: GPOptions, report: Callable[[str], None]
+) -> Restoration:
+    """The posterior mean under the most probable of the covariances asked for.
+
+    Args:
+      observation: what was seen; its noise_std is a first guess where the options' is
+        None.
+      options: what is given, and what is to be chosen.
+      report: is told how far the work is.
+    """
+    start = time.perf_counter()
+    labels, candidates = zip(*_candidates(options), strict=True)
+    selection = gp.select(candidates, observation, options.noise_std is None, report)
+    covariances, amplitudes = selection.covariances, selection.amplitudes
+    if options.amplitude is not None:
+        covariances = tuple(
+            kernels.scale(k, (options.amplitude / amplitude) ** 2)
+            for k, amplitude in zip(covariances, amplitudes, strict=True)
+        )
+        amplitudes = (options.amplitude,) * len(amplitudes)
+    if options.noise_std is None:
+        noise_std = jnp.full_like(observation.noise_std, selection.noise_std)
+        observation = observation._replace(noise_std=noise_std)
+    report("solving for the posterior mean")
+    posterior = gp.condition(
+        covariances,
+        observation=observation,
+        channels=selection.channels,
+        tolerance=options.tolerance,
+    )
+    mean = np.asarray(jax.block_until_ready(posterior.mean))
+    channels = [
+        {**labels[index], "amplitude": amplitude}
+        for index, amplitude in zip(selection.chosen, amplitudes, strict=True)
+    ]
+    return Restoration(
+        mean=mean,
+        seconds=time.perf_counter() - start,
+        iterations=int(np.max(np.asarray(posterior.info.iterations))),
+        residual=float(np.max(np.asarray(posterior.info.residual))),
+        hyperparameters={
+            "kernel": options.kernel,
+            "noise_std": selection.noise_std,
+            "channels": channels,
+            "colour_directions": np.asarray(selection.channels.rotation).T.tolist(),
+        },
+        message=posterior.info.advice,
+        converged=posterior.info.converged,
+    )
+
+
+def _candidates(
+    options: GPOptions,
+) -> list[tuple[Mapping[str, float], kernels.Covariance]]:
+    """Labelled covariances that agree with what the options give."""
+    if options.kernel == "dip":
+        depths = DEPTHS if options.depth is None else (options.depth,)
+        sigmas = SIGMAS if options.sigma is None else (options.sigma,)
+        return [
+            ({"depth": depth, "sigma": sigma}, _network(depth, sigma))
+            for depth, sigma in itertools.product(depths, sigmas)
+        ]
+    given = options.lengthscale
+    lengthscales = LENGTHSCALES if given is None else (given,)
+    if options.kernel == "rbf":
+        return [({"lengthscale": size}, kernels.rbf(size)) for size in lengthscales]
+    return [
+        ({"smoothness": nu, "lengthscale": size}, kernels.matern(nu, size))
+        for nu, size in itertools.product(SMOOTHNESSES, lengthscales)
+    ]
+
+
+@functools.cache
+def _network(depth: int, sigma: float) -> kernels.Covariance:
+    net = architecture.conv_net(depth)
+    return kernels.covariance(net, input=kernels.gaussian(sigma))

@@ -1,0 +1,164 @@
+"""What a run tells: folders, JSON files, tables, versions, progress."""
+
+import contextlib
+import importlib.metadata
+import json
+import math
+import platform
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import rich.console
+import rich.markup
+
+from dipgp.files import write_atomically
+from experiments.common import Report, UserError
+
+TABLE_FILES = ("table.md", "table.json")
+
+_UNITS = {"psnr": " dB", "seconds": " s"}
+_DECIMALS = {"psnr": 2, "ssim": 4, "seconds": 1}
+
+
+def create_run_folders(output_dir: str, names: Sequence[str]) -> dict[str, Path]:
+    """Creates the folders of a run's results and sees that they can be written to.
+
+    Args:
+      output_dir: the run's folder.
+      names: the images'. One image's results go into the run's folder itself, several
+        images' into a folder each.
+
+    Returns:
+      Name to folder.
+
+    Raises:
+      UserError: where a folder cannot be created or written to.
+    """
+    run_folder = Path(output_dir)
+    folders = {name: run_folder / name for name in names}
+    if len(names) == 1:
+        folders = dict.fromkeys(names, run_folder)
+    for folder in (run_folder, *folders.values()):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            found = "a file" if folder.is_file() else error.strerror
+            raise UserError(
+                f"--output_dir={output_dir}: expected a folder that can be written to, "
+                f"got {found} ({folder})"
+            ) from error
+    return folders
+
+
+def write_json(path: Path, record: object) -> None:
+    """Writes strict JSON in one step; numbers that are not finite become null.
+
+    Args:
+      path: the file.
+      record: dictionaries, sequences, text, numbers and arrays, nested at will.
+    """
+    text = json.dumps(_plain(record), indent=2, allow_nan=False)
+    write_atomically(path, f"{text}\n".encode())
+
+
+def write_table(
+    folder: Path, records: Sequence[Mapping[str, object]], columns: Sequence[str]
+) -> str:
+    """Writes table.md and table.json: a row an image and method, then the averages.
+
+    Args:
+      folder: where to.
+      records: hold "image", "method", and the columns' numbers or None.
+      columns: the keys to show. A column's average is missing where any of its
+        numbers is, lest averages over different images be compared.
+
+    Returns:
+      The table as Markdown.
+    """
+    rows = [
+        {key: record[key] for key in ("image", "method", *columns)}
+        for record in records
+    ]
+    averages = [
+        _average([row for row in rows if row["method"] == method], columns)
+        for method in dict.fromkeys(row["method"] for row in rows)
+    ]
+    write_json(folder / "table.json", {"images": rows, "averages": averages})
+    titles = ["image", "method", *map(title, columns)]
+    lines = [titles, ["---", "---", *("---:" for _ in columns)]]
+    for row in (*rows, *averages):
+        numbers = [format_number(column, row[column]) for column in columns]
+        lines.append([str(row["image"]), str(row["method"]), *numbers])
+    text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    write_atomically(folder / "table.md", f"{text}\n".encode())
+    return text
+
+
+def title(column: str) -> str:
+    """A column's name for readers: psnr_raw becomes PSNR raw."""
+    return column.replace("psnr", "PSNR").replace("ssim", "SSIM").replace("_", " ")
+
+
+def format_number(column: str, number: object) -> str:
+    """A column's number with its unit, or a dash where there is none."""
+    if not isinstance(number, float) or math.isnan(number):
+        return "-"
+    kind = column.split("_")[0]
+    return f"{number:.{_DECIMALS[kind]}f}{_UNITS.get(kind, '')}"
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that results depend on."""
+    found = {"python": platform.python_version()}
+    for package in ("jax", "jaxlib", "numpy", "dipgp"):
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = "not installed"  # run from a checkout
+    return found
+
+
+@contextlib.contextmanager
+def progress(title: str) -> Iterator[Report]:
+    """Shows what is going on, on stderr, where that is a terminal.
+
+    Args:
+      title: what stays in front of every report.
+
+    Yields:
+      A function that takes the latest news.
+    """
+    console = rich.console.Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda news: None
+        return
+    title = rich.markup.escape(title)
+    with console.status(title) as status:
+        yield lambda news: status.update(f"{title}: {rich.markup.escape(news)}")
+
+
+def _average(
+    rows: Sequence[Mapping[str, object]], columns: Sequence[str]
+) -> dict[str, object]:
+    average: dict[str, object] = {"image": "average", "method": rows[0]["method"]}
+    for column in columns:
+        numbers = [row[column] for row in rows]
+        floats = [number for number in numbers if isinstance(number, float)]
+        complete = len(floats) == len(numbers)
+        average[column] = sum(floats) / len(floats) if complete else None
+    return average
+
+
+def _plain(record: object) -> object:
+    if isinstance(record, Mapping):
+        return {str(key): _plain(value) for key, value in record.items()}
+    if isinstance(record, list | tuple):
+        return [_plain(value) for value in record]
+    if hasattr(record, "tolist"):  # numpy's and JAX's arrays and scalars
+        return _plain(record.tolist())
+    if isinstance(record, float) and not math.isfinite(record):
+        return None
+    return record

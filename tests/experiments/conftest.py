@@ -1,0 +1,75 @@
+"""Command lines within the tests' process, and a method that takes no time."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+from absl import flags
+from absl.testing import flagsaver
+
+from dipgp.images import save_image
+from experiments import common
+from experiments.restoration import Restoration
+
+
+@pytest.fixture
+def binary() -> Iterator[Callable[..., object]]:
+    """Runs functions under a command line and gives the exit status."""
+
+    def call(function: Callable[[], int], *arguments: str) -> object:
+        with pytest.raises(SystemExit) as stop, flagsaver.flagsaver():
+            common.main(function, ["binary", *arguments])
+        return stop.value.code
+
+    yield call
+    flags.FLAGS.unparse_flags()
+
+
+class Averaging:
+    """A method that puts the observed mean everywhere and remembers what it was asked.
+
+    Attributes:
+      calls: the (observation, options) of each call.
+      outcome: fields of the restoration to hand back instead.
+    """
+
+    def __init__(self):
+        self.calls = []
+        self.outcome = {}
+
+    def __call__(self, observation, options, report):
+        report("averaging")
+        self.calls.append((observation, options))
+        values, mask = np.asarray(observation.values), np.asarray(observation.mask)
+        mean = values[mask != 0].mean(axis=0)
+        fields = {
+            "mean": np.broadcast_to(mean, values.shape),
+            "seconds": 0.5,
+            "iterations": 3,
+            "residual": 1e-5,
+            "hyperparameters": {"level": mean},
+            "message": "averaged",
+            "converged": True,
+        }
+        return Restoration(**(fields | self.outcome))
+
+
+@pytest.fixture
+def averaging(monkeypatch) -> Averaging:
+    """Stands in for the Gaussian process."""
+    method = Averaging()
+    monkeypatch.setattr("dipgp.figures._DOTS_PER_INCH", 20)  # a second a figure else
+    monkeypatch.setitem(common.METHODS, "gp", method)
+    return method
+
+
+@pytest.fixture
+def photographs(tmp_path) -> list[str]:
+    """Paths of a grey and a colour picture, 16 pixels wide and 12 high."""
+    random = np.random.default_rng(0)
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    paths = [folder / "grey.png", folder / "colour.png"]
+    save_image(paths[0], random.uniform(size=(12, 16)))
+    save_image(paths[1], random.uniform(size=(12, 16, 3)))
+    return [str(path) for path in paths]
