@@ -39,6 +39,11 @@ def _all(condition: np.ndarray, value: jax.typing.ArrayLike) -> bool:
     return bool(np.all(condition) and np.all(np.isfinite(np.asarray(value))))
 
 
+def not_negative(x: Array) -> Array:
+    """max(x, 0) with gradient 1 at 0, where jnp.maximum has 1/2."""
+    return jnp.where(x < 0, 0, x)
+
+
 def safe_sqrt(x: Array) -> Array:
     """Square root of max(x, 0), with gradient 0 instead of infinity at 0."""
     positive = x > 0

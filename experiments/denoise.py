@@ -21,8 +21,9 @@ Results in --output_dir, one folder an image where there are several:
   figure.png     what was observed, the restoration, the truth, the error
   metrics.json   scores, solver, configuration, versions
 
-Scores, all of unclipped intensities: psnr and ssim of the restoration, psnr_input of
-the noisy image. Exit status: 0 done, 1 a method did not converge, 2 bad input.
+Scores: psnr and ssim of the restoration clipped to [0, 1] and not rounded,
+psnr_unclipped before clipping, psnr_input of the noisy image. Exit status: 0 done, 1 a
+method did not converge, 2 bad input.
 """
 
 import dataclasses
@@ -100,11 +101,14 @@ def _assess(
 ) -> tuple[np.ndarray, dict[str, float | None]]:
     truth = problem.truth
     if truth is None:
-        return mean, dict.fromkeys(("psnr", "psnr_input", "ssim"))
+        names = ("psnr", "psnr_input", "psnr_unclipped", "ssim")
+        return mean, dict.fromkeys(names)
+    shown = np.clip(mean, 0, 1)
     return mean, {
-        "psnr": psnr(mean, truth),
+        "psnr": psnr(shown, truth),
         "psnr_input": psnr(np.asarray(problem.observation.values), truth),
-        "ssim": image_tasks.ssim_or_none(mean, truth),
+        "psnr_unclipped": psnr(mean, truth),
+        "ssim": image_tasks.ssim_or_none(shown, truth),
     }
 
 

@@ -21,9 +21,10 @@ Results in --output_dir, one folder an image where there are several:
   figure.png     what was observed, the restoration, the truth, the error
   metrics.json   scores, solver, configuration, versions
 
-Scores, all of unclipped intensities: psnr keeps the observed pixels, psnr_raw takes the
-method's values everywhere, psnr_missing counts the missing pixels only; ssim is that of
-psnr's picture. Exit status: 0 done, 1 a method did not converge, 2 bad input.
+Scores, of intensities clipped to [0, 1] and not rounded: psnr keeps the observed
+pixels, psnr_raw takes the method's values everywhere, psnr_missing counts the missing
+pixels only, ssim is that of psnr's picture, psnr_unclipped is psnr before clipping.
+Exit status: 0 done, 1 a method did not converge, 2 bad input.
 """
 
 import dataclasses
@@ -134,13 +135,15 @@ def _assess(
     picture = paste_observed(mean, np.asarray(problem.observation.values), mask)
     truth = problem.truth
     if truth is None:
-        names = ("psnr", "psnr_raw", "psnr_missing", "ssim")
+        names = ("psnr", "psnr_raw", "psnr_missing", "psnr_unclipped", "ssim")
         return picture, dict.fromkeys(names)
+    shown, raw = np.clip(picture, 0, 1), np.clip(mean, 0, 1)
     return picture, {
-        "psnr": psnr(picture, truth),
-        "psnr_raw": psnr(mean, truth),
-        "psnr_missing": None if mask.all() else psnr(mean, truth, ~mask),
-        "ssim": image_tasks.ssim_or_none(picture, truth),
+        "psnr": psnr(shown, truth),
+        "psnr_raw": psnr(raw, truth),
+        "psnr_missing": None if mask.all() else psnr(raw, truth, ~mask),
+        "psnr_unclipped": psnr(picture, truth),
+        "ssim": image_tasks.ssim_or_none(shown, truth),
     }
 
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from dipgp import numerics
 from dipgp.kernels.stationary import (
@@ -151,7 +152,7 @@ def _rectify(moments: Moments, slope: Array) -> Moments:
     bend = jnp.square(1 - slope) / (2 * math.pi)
 
     def rule(g: Array) -> Array:
-        return jnp.maximum(gain * g - bend * arc_excess(g, variance), 0)
+        return numerics.not_negative(gain * g - bend * arc_excess(g, variance))
 
     return Moments(gain * variance, rule(sill), rule(variogram))
 
@@ -173,9 +174,10 @@ class ErrorFunction(Covariance):
 def _apply_error_function(moments: Moments, softness: Array) -> Moments:
     variance, sill, variogram = moments
     softness = jnp.asarray(softness, variance.dtype)
-    # 2/pi asin(q / (q + t)) written so that t = 0 gives exactly 1.
+    # 2/pi asin(q / (q + t)), with its digits at small q and exactly 1 at t = 0.
     gap = numerics.safe_sqrt(softness * (softness + 2 * variance))
-    after = 1 - 2 / math.pi * jnp.atan2(gap, variance)
+    angle = jnp.atan2(variance, jnp.where(gap == 0, 1, gap))
+    after = jnp.where(softness == 0, 1, 2 / math.pi * angle)
 
     def rule(g: Array) -> Array:
         return 2 / math.pi * arcsine_drop(g, variance, softness)
@@ -204,7 +206,7 @@ def leaky_relu(
       ValueError: on a slope that is not finite.
     """
     if not numerics.is_traced(slope):
-        numerics.check_not_negative("|slope|", jnp.abs(jnp.asarray(slope)))
+        numerics.check_not_negative("|slope|", np.abs(np.asarray(slope)))
     return LeakyRectified(as_covariance(covariance), slope)
 
 
@@ -224,7 +226,7 @@ def erf(
     Raises:
       ValueError: on a scale that is not positive.
     """
-    if not numerics.is_traced(scale) and not jnp.all(jnp.asarray(scale) > 0):
+    if not numerics.is_traced(scale) and not np.all(np.asarray(scale) > 0):
         raise ValueError(f"scale: expected a positive number, got {scale}")
     softness = 0.5 / jnp.square(scale)
     return ErrorFunction(as_covariance(covariance), softness)

@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dipgp import numerics
 from dipgp.architecture.layers import (
     DownsampleMethod,
     UpsampleMethod,
@@ -125,7 +126,9 @@ def _filtered(inner: Covariance, lags: Lags, stencil: Stencil) -> Moments:
     else:
         variance, sill, smooth, at_zero = _filtered_each(inner, lags, stencil)
     # sum_j w_j = 1, so K' = K(0) - smooth: the variance falls by its value at lag 0.
-    return Moments(variance - at_zero, sill - at_zero, jnp.maximum(smooth - at_zero, 0))
+    return Moments(
+        variance - at_zero, sill - at_zero, numerics.not_negative(smooth - at_zero)
+    )
 
 
 def _filtered_grid(

@@ -1,0 +1,1 @@
+"""Proofs of what the project claims about speed and accuracy."""

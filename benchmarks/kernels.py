@@ -1,0 +1,133 @@
+"""Closed-form covariances against neural-tangents' covariance of all pairs of pixels.
+
+Both read the same circular network and the same input on the same torus:
+
+  python -m benchmarks.kernels
+  python -m benchmarks.kernels --sizes=16,32 --layers=2
+
+neural-tangents computes the covariance between all pairs of pixels, which a network
+with borders or a particular input needs; where the field is stationary one row of that
+matrix holds all of it, and that row is what `dipgp.kernels` computes.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import app, flags
+
+from benchmarks import neural_tangents_oracle, timing
+from dipgp import architecture, kernels
+
+SIGMA = 2.0  # of the input, in pixels
+
+SIZES = flags.DEFINE_list("sizes", ["16", "32", "48", "64"], "Sides of the torus.")
+LAYERS = flags.DEFINE_integer("layers", 4, "Hidden layers of the ReLU network.")
+ONLY = flags.DEFINE_enum(
+    "only",
+    None,
+    ["nothing", "closed_form", "all_pairs"],
+    "Run just this once, without a report: for measuring its memory from outside.",
+)
+REPORT_DIR = flags.DEFINE_string(
+    "report_dir", str(timing.RESULTS), "Folder of the report."
+)
+
+
+def torus_input(size: int, sigma: jax.typing.ArrayLike) -> kernels.Covariance:
+    """A Gaussian input on a torus: the copies around it are added up."""
+    gaussian = kernels.gaussian(sigma)
+    shifts = [
+        (size * down, size * right) for down in (-1, 0, 1) for right in (-1, 0, 1)
+    ]
+
+    def around(lags: jax.Array) -> jax.Array:
+        total = jnp.zeros_like(lags, shape=lags.shape[:-1])
+        for shift in shifts:
+            steps = jnp.asarray(shift, lags.dtype)
+            total += gaussian(lags + steps.reshape((1,) * (lags.ndim - 1) + (2,)))
+        return total
+
+    return kernels.as_covariance(around)
+
+
+def closed_form(
+    layers: int, size: int, sigma: jax.typing.ArrayLike = SIGMA
+) -> jax.Array:
+    """K at all lags of the torus, as a user asks for it."""
+    net = architecture.conv_net(layers)
+    covariance = kernels.covariance(net, torus_input(size, sigma))
+    return covariance(kernels.lag_grid((size, size)))
+
+
+def all_pairs(layers: int, size: int) -> np.ndarray:
+    """K between all pairs of pixels, by neural-tangents."""
+    net = architecture.conv_net(layers)
+    start = torus_input(size, SIGMA)
+    return neural_tangents_oracle.dense_covariance(net, start, (size, size))
+
+
+def compare(layers: int, size: int) -> dict[str, object]:
+    """Times both in one process, and compares their values at all lags."""
+    ours = timing.measure(functools.partial(closed_form, layers, size), repeats=7)
+    # Sigma is an argument, or the compiler would compute the result beforehand.
+    program = jax.jit(functools.partial(closed_form, layers, size))
+    compiled = timing.measure(lambda: program(SIGMA), repeats=7)
+    theirs = timing.measure(functools.partial(all_pairs, layers, size), repeats=3)
+    row = np.asarray(all_pairs(layers, size))[0].reshape(size, size)
+    values = np.asarray(closed_form(layers, size))
+    command = [f"--sizes={size}", f"--layers={layers}"]
+    nothing, closed, pairs = (
+        timing.peak_memory_mib("benchmarks.kernels", [*command, f"--only={what}"])
+        for what in ("nothing", "closed_form", "all_pairs")
+    )
+    return {
+        "pixels": f"{size}x{size}",
+        "closed form [s]": ours.median,
+        "first call [s]": ours.first,
+        "in one program [s]": compiled.median,
+        "all pairs [s]": theirs.median,
+        "ratio": theirs.median / ours.median,
+        "closed form [MiB]": max(closed - nothing, 0.0),
+        "all pairs [MiB]": max(pairs - nothing, 0.0),
+        "difference / K(0)": float(np.max(np.abs(row - values)) / values[0, 0]),
+    }
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Compares at each size and writes the report."""
+    if len(arguments) > 1:
+        raise app.UsageError(f"{arguments[1]}: expected flags only")
+    sizes = [int(size) for size in SIZES.value]
+    with jax.enable_x64(True):
+        if ONLY.value is not None:
+            calls: dict[str, Callable[[int, int], object]]
+            calls = {"closed_form": closed_form, "all_pairs": all_pairs}
+            jax.block_until_ready(jnp.zeros(1))
+            for size in sizes if ONLY.value in calls else []:
+                jax.block_until_ready(calls[ONLY.value](LAYERS.value, size))
+            return
+        try:
+            neural_tangents_oracle.load()
+        except ImportError as error:
+            raise app.UsageError(str(error)) from error
+        rows = [compare(LAYERS.value, size) for size in sizes]
+    title = f"Covariance of a {LAYERS.value}-layer ReLU network on a torus, float64"
+    notes = [
+        "Closed form: `dipgp.kernels` at all lags, called as in the README; in one "
+        "program: the same under `jax.jit`, sigma its argument. All pairs: "
+        "neural-tangents' dense covariance on the same network, input and torus. "
+        "Medians after a first call, which compiles. The ratio is all pairs over "
+        "closed form as called. MiB: peak memory of a fresh process above that of one "
+        "that only starts JAX."
+    ]
+    folder = Path(REPORT_DIR.value)
+    summary = {"layers": LAYERS.value}
+    print(timing.write_report(folder, "kernels", title, rows, notes, summary))
+
+
+if __name__ == "__main__":
+    app.run(main)

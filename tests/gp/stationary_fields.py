@@ -1,0 +1,89 @@
+"""What the fast solvers are held against: draws, matrices, kriging by its definition.
+
+Everything here is plain NumPy on all pairs of pixels, for small grids in 64 bits.
+"""
+
+import numpy as np
+
+from dipgp import architecture, kernels
+
+
+def deep_prior(depth, sigma=2.0):
+    """The covariance of a plain convolutional network, scaled to variance 1."""
+    net = architecture.conv_net(depth)
+    k = kernels.covariance(net, input=kernels.gaussian(sigma))
+    return kernels.normalize(k)
+
+
+def hourglass():
+    """The covariance of two scales of the reference network."""
+    net = architecture.skip_net(2, output=architecture.Linear())
+    return kernels.covariance(net, input=kernels.uniform())
+
+
+def covariance_matrix(covariance, shape):
+    """K between all pixels of a grid, row by row: (H W, H W)."""
+    points = np.argwhere(np.ones(shape)).astype(float)
+    return np.asarray(covariance(points[:, None] - points[None]), np.float64)
+
+
+def level_far_away(covariance):
+    """K(inf)."""
+    return float(covariance(np.array([1e6, 1e6])))
+
+
+def draw(covariance, shape, seed, count=1):
+    """Exact samples of a Gaussian process on a grid: (count, H, W)."""
+    values, vectors = np.linalg.eigh(covariance_matrix(covariance, shape))
+    root = vectors * np.sqrt(np.maximum(values, 0))
+    white = np.random.default_rng(seed).standard_normal((count, len(values)))
+    return (white @ root.T).reshape(count, *shape)
+
+
+def random_mask(shape, share, seed=0):
+    """Keeps a share of the pixels, a fixed number of them."""
+    order = np.random.default_rng(seed).permutation(np.prod(shape))
+    return (order < round(share * order.size)).reshape(shape)
+
+
+def mask_with_hole(shape):
+    """Misses a rectangle of more than half the pixels, off the centre."""
+    mask = np.ones(shape, bool)
+    height, width = shape
+    mask[height // 8 : -height // 8, width // 5 : -1] = False
+    return mask
+
+
+def krige(covariance, values, mask, noise_std, colours=None):
+    """Ordinary kriging with a Lagrange multiplier for each channel's unknown level.
+
+    Minimises the error of linear predictors whose weights sum to one (equivalently to
+    zero around the level): with C the covariance of the channels,
+
+        [ C x K + I x D   I x 1 ] [ a ]   [ y ]
+        [ I x 1^T         0     ] [ m ] = [ 0 ],      mean = (C x K) a + m.
+
+    Args:
+      covariance: K.
+      values: (H, W, C).
+      mask: (H, W).
+      noise_std: (H, W) or scalar.
+      colours: (C, C); the identity by default.
+
+    Returns:
+      Mean (H, W, C) and levels (C,).
+    """
+    shape, count = values.shape[:2], values.shape[2]
+    colours = np.eye(count) if colours is None else np.asarray(colours)
+    seen = np.flatnonzero(mask)
+    every_pair = covariance_matrix(covariance, shape)
+    noise = np.broadcast_to(np.square(noise_std), shape).ravel()[seen]
+    signal = np.kron(colours, every_pair[np.ix_(seen, seen)])
+    signal += np.kron(np.eye(count), np.diag(noise))
+    levels = np.kron(np.eye(count), np.ones((seen.size, 1)))
+    system = np.block([[signal, levels], [levels.T, np.zeros((count, count))]])
+    observed = values.reshape(-1, count)[seen].T.ravel()
+    solution = np.linalg.solve(system, np.concatenate([observed, np.zeros(count)]))
+    weights, level = solution[:-count], solution[-count:]
+    field = np.kron(colours, every_pair[:, seen]) @ weights
+    return (field.reshape(count, -1) + level[:, None]).T.reshape(values.shape), level

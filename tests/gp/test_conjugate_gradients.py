@@ -1,0 +1,150 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dipgp.gp import conjugate_gradients
+
+SIZE = 12
+
+
+def identity(x):
+    return x
+
+
+def spectra():
+    """Eigenvalues of three matrices: condition 1, 100, and 10,000."""
+    return np.stack([np.geomspace(1, worst, SIZE) for worst in (1.0, 1e2, 1e4)])
+
+
+def matrices():
+    rng = np.random.default_rng(0)
+    found = []
+    for values in spectra():
+        rotation, _ = np.linalg.qr(rng.standard_normal((SIZE, SIZE)))
+        found.append(rotation * values @ rotation.T)
+    return np.stack(found)
+
+
+def right_hand_sides():
+    return np.random.default_rng(1).standard_normal((3, SIZE))
+
+
+def product(matrix):
+    return lambda x: jnp.einsum("nij,nj->ni", matrix, x, precision="highest")
+
+
+def solve(tolerance=1e-12, limit=200, b=None, preconditioner=identity):
+    b = right_hand_sides() if b is None else b
+    operator = product(jnp.asarray(matrices()))
+    return conjugate_gradients.solve(
+        operator, jnp.asarray(b), preconditioner, tolerance, limit
+    )
+
+
+def test_every_system_of_a_batch_is_solved(x64):
+    solution = solve()
+    expected = np.linalg.solve(matrices(), right_hand_sides()[..., None])[..., 0]
+    error = np.linalg.norm(solution.value - expected, axis=1)
+    conditions = spectra()[:, -1]
+    assert np.all(error <= 1e-12 * conditions * np.linalg.norm(expected, axis=1))
+
+
+def test_right_hand_sides_may_be_images(x64):
+    b = right_hand_sides().reshape(3, 3, 4)
+
+    def operator(images):
+        return product(jnp.asarray(matrices()))(images.reshape(3, -1)).reshape(b.shape)
+
+    solution = conjugate_gradients.solve(operator, jnp.asarray(b), identity, 1e-12, 200)
+    np.testing.assert_allclose(
+        solution.value.reshape(3, -1), solve().value, rtol=0, atol=1e-12
+    )
+
+
+def test_steps_are_counted_system_by_system(x64):
+    steps = np.asarray(solve(tolerance=1e-8).iterations)
+    assert steps[0] == 1
+    assert 1 < steps[1] < steps[2]
+    alone = [
+        conjugate_gradients.solve(
+            product(jnp.asarray(matrix[None])),
+            jnp.asarray(b[None]),
+            identity,
+            1e-8,
+            200,
+        ).iterations[0]
+        for matrix, b in zip(matrices(), right_hand_sides(), strict=True)
+    ]
+    np.testing.assert_array_equal(steps, alone)
+
+
+def test_a_system_that_has_arrived_stands_still(x64):
+    early = solve(limit=1).value[0]
+    np.testing.assert_array_equal(solve(limit=200).value[0], early)
+
+
+def test_steps_end_at_the_limit_and_the_residual_shows_it(x64):
+    solution = solve(limit=4)
+    np.testing.assert_array_equal(solution.iterations, [1, 4, 4])
+    assert solution.residual[0] < 1e-12
+    assert np.all(solution.residual[1:] > 1e-4)
+
+
+def test_the_residual_is_that_of_the_value(x64):
+    solution = solve(limit=4)
+    b = right_hand_sides()
+    left = b - np.einsum("nij,nj->ni", matrices(), solution.value)
+    expected = np.linalg.norm(left, axis=1) / np.linalg.norm(b, axis=1)
+    np.testing.assert_allclose(solution.residual, expected, rtol=1e-9, atol=1e-15)
+
+
+@pytest.mark.parametrize("tolerance", [1e-2, 1e-5, 1e-9])
+def test_the_residual_keeps_to_the_tolerance(x64, tolerance):
+    assert np.all(solve(tolerance=tolerance).residual <= 1.01 * tolerance)
+
+
+def test_nothing_on_the_right_gives_nothing_on_the_left(x64):
+    b = right_hand_sides()
+    b[1] = 0
+    solution = solve(b=b)
+    np.testing.assert_array_equal(solution.value[1], 0)
+    assert solution.iterations[1] == 0
+    assert solution.residual[1] == 0
+    np.testing.assert_array_equal(solution.value[2], solve().value[2])
+
+
+def test_the_inverse_as_preconditioner_takes_one_step(x64):
+    inverse = product(jnp.asarray(np.linalg.inv(matrices())))
+    solution = solve(tolerance=1e-8, preconditioner=inverse)
+    np.testing.assert_array_equal(solution.iterations, 1)
+
+
+def test_a_singular_system_stops_instead_of_dividing_by_zero():
+    b = jnp.array([[1.0, 1.0, 0.0]])
+    keep_first = jnp.array([[1.0, 0.0, 0.0]])
+    solution = conjugate_gradients.solve(
+        lambda x: keep_first * x, b, identity, 1e-6, 50
+    )
+    assert np.all(np.isfinite(solution.value))
+    assert solution.residual[0] > 0.1
+
+
+def test_gradients_are_those_of_the_dense_solution(x64):
+    target = jnp.asarray(np.random.default_rng(2).standard_normal((3, SIZE)))
+
+    def by_iteration(matrix, b):
+        operator = product(matrix)
+        value = conjugate_gradients.solve(operator, b, identity, 1e-13, 500).value
+        return jnp.sum(value * target)
+
+    def by_factorisation(matrix, b):
+        return jnp.sum(jnp.linalg.solve(matrix, b[..., None])[..., 0] * target)
+
+    at = jnp.asarray(matrices()[:2]), jnp.asarray(right_hand_sides()[:2])
+    target = target[:2]
+    found = jax.grad(by_iteration, argnums=(0, 1))(*at)
+    expected = jax.grad(by_factorisation, argnums=(0, 1))(*at)
+    for part, whole in zip(found, expected, strict=True):
+        scale = np.max(np.abs(whole))
+        np.testing.assert_allclose(part, whole, rtol=0, atol=1e-9 * scale)
