@@ -28,7 +28,7 @@ IMAGE_SIZES = flags.DEFINE_list(
     "image_sizes", ["64", "128", "256", "512", "1024", "2048"], "Sides of the images."
 )
 DENSE_SIZES = flags.DEFINE_list(
-    "dense_sizes", ["32", "64", "96", "128"], "Sides of those factorised as well."
+    "dense_sizes", ["32", "64", "128"], "Sides of those factorised as well."
 )
 REPEATS = flags.DEFINE_integer("repeats", 5, "Calls timed, after one that compiles.")
 OUTPUT = flags.DEFINE_string(
