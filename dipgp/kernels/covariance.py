@@ -63,7 +63,8 @@ def _read(layer: architecture.Layer, groups: list[_Group]) -> list[_Group]:
             joined = _merge(groups)
             if layer.stride > 1:
                 joined = resampling.downsample(joined, layer.stride, "stride")
-            joined = layers.scale(joined, layer.weight_variance)
+            if layer.weight_variance != 1:
+                joined = layers.scale(joined, layer.weight_variance)
             if layer.bias_variance > 0:
                 joined = layers.bias(joined, layer.bias_variance)
             return [_Group(layer.channels, joined, gaussian=True, own_weights=True)]

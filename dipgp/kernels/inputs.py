@@ -10,7 +10,7 @@ import numpy as np
 
 from dipgp import numerics
 from dipgp.kernels.layers import add, scale
-from dipgp.kernels.stationary import Covariance, Lags, Moments
+from dipgp.kernels.stationary import Covariance, Evaluation, Lags, Moments
 
 Array = jax.Array
 
@@ -20,7 +20,7 @@ Array = jax.Array
 class White(Covariance):
     """K(0) = 1, K(r) = 0 elsewhere."""
 
-    def moments(self, lags: Lags) -> Moments:
+    def evaluate(self, lags: Lags, at: Evaluation) -> Moments:
         """The variogram is 1 everywhere but at zero lag."""
         return _white(lags)
 
@@ -32,7 +32,7 @@ class Gaussian(Covariance):
 
     sigma: jax.typing.ArrayLike
 
-    def moments(self, lags: Lags) -> Moments:
+    def evaluate(self, lags: Lags, at: Evaluation) -> Moments:
         """Through expm1, exact for lags that are short against sigma."""
         return _gaussian(lags, self.sigma)
 
@@ -45,7 +45,7 @@ class Matern(Covariance):
     lengthscale: jax.typing.ArrayLike
     smoothness: float = field(metadata={"static": True})
 
-    def moments(self, lags: Lags) -> Moments:
+    def evaluate(self, lags: Lags, at: Evaluation) -> Moments:
         """Polynomial times exponential (Rasmussen and Williams 2006, eq. 4.17)."""
         return _matern(lags, self.lengthscale, self.smoothness)
 
@@ -57,7 +57,7 @@ class Constant(Covariance):
 
     variance: jax.typing.ArrayLike
 
-    def moments(self, lags: Lags) -> Moments:
+    def evaluate(self, lags: Lags, at: Evaluation) -> Moments:
         """The variogram of a constant is 0."""
         return _constant(lags, self.variance)
 
@@ -131,7 +131,7 @@ def rbf(lengthscale: jax.typing.ArrayLike) -> Covariance:
       ValueError: on a lengthscale that is not positive.
     """
     numerics.check_positive("lengthscale", lengthscale)
-    return Gaussian(jnp.asarray(lengthscale) / math.sqrt(2))
+    return Gaussian(lengthscale / math.sqrt(2))
 
 
 def matern(nu: float, lengthscale: jax.typing.ArrayLike) -> Covariance:

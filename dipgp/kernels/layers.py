@@ -14,6 +14,7 @@ from dipgp import numerics
 from dipgp.kernels.stationary import (
     Covariance,
     CovarianceLike,
+    Evaluation,
     Lags,
     Moments,
     as_covariance,
@@ -30,9 +31,9 @@ class Scaled(Covariance):
     inner: Covariance
     factor: jax.typing.ArrayLike
 
-    def moments(self, lags: Lags) -> Moments:
+    def evaluate(self, lags: Lags, at: Evaluation) -> Moments:
         """Everything in proportion."""
-        return _weighted_sum((self.inner.moments(lags),), (self.factor,))
+        return _weighted_sum((at(self.inner, lags),), (self.factor,))
 
 
 @jax.tree_util.register_dataclass
@@ -42,9 +43,9 @@ class Correlation(Covariance):
 
     inner: Covariance
 
-    def moments(self, lags: Lags) -> Moments:
+    def evaluate(self, lags: Lags, at: Evaluation) -> Moments:
         """Everything in proportion, to variance 1."""
-        return _divide_by_variance(self.inner.moments(lags))
+        return _divide_by_variance(at(self.inner, lags))
 
 
 @jax.tree_util.register_dataclass
@@ -55,9 +56,9 @@ class Biased(Covariance):
     inner: Covariance
     variance: jax.typing.ArrayLike
 
-    def moments(self, lags: Lags) -> Moments:
+    def evaluate(self, lags: Lags, at: Evaluation) -> Moments:
         """A bias raises every lag alike, so the variogram stays."""
-        moments = self.inner.moments(lags)
+        moments = at(self.inner, lags)
         return moments._replace(variance=moments.variance + jnp.asarray(self.variance))
 
 
@@ -69,9 +70,9 @@ class Mixture(Covariance):
     branches: tuple[Covariance, ...]
     weights: tuple[jax.typing.ArrayLike, ...]
 
-    def moments(self, lags: Lags) -> Moments:
+    def evaluate(self, lags: Lags, at: Evaluation) -> Moments:
         """Moments are linear in K."""
-        moments = tuple(branch.moments(lags) for branch in self.branches)
+        moments = tuple(at(branch, lags) for branch in self.branches)
         return _weighted_sum(moments, self.weights)
 
 
@@ -83,9 +84,9 @@ class Normalised(Covariance):
     inner: Covariance
     epsilon: jax.typing.ArrayLike
 
-    def moments(self, lags: Lags) -> Moments:
+    def evaluate(self, lags: Lags, at: Evaluation) -> Moments:
         """The spatial mean of an endless image takes K(inf) with it."""
-        return _divide_by_sill(self.inner.moments(lags), self.epsilon)
+        return _divide_by_sill(at(self.inner, lags), self.epsilon)
 
 
 # Compiled one by one: a rule then costs one compilation, however many layers use it,

@@ -24,6 +24,7 @@ from dipgp import numerics
 from dipgp.kernels.stationary import (
     Covariance,
     CovarianceLike,
+    Evaluation,
     Lags,
     Moments,
     as_covariance,
@@ -140,9 +141,9 @@ class LeakyRectified(Covariance):
     inner: Covariance
     slope: jax.typing.ArrayLike
 
-    def moments(self, lags: Lags) -> Moments:
+    def evaluate(self, lags: Lags, at: Evaluation) -> Moments:
         """K' = (1+a^2)/2 K + (1-a)^2/(2 pi) (sqrt(q^2 - K^2) - theta K), slope a."""
-        return _rectify(self.inner.moments(lags), self.slope)
+        return _rectify(at(self.inner, lags), self.slope)
 
 
 @jax.jit
@@ -165,24 +166,21 @@ class ErrorFunction(Covariance):
     inner: Covariance
     softness: jax.typing.ArrayLike
 
-    def moments(self, lags: Lags) -> Moments:
+    def evaluate(self, lags: Lags, at: Evaluation) -> Moments:
         """K' = 2/pi asin(K / (q + t)), t the softness."""
-        return _apply_error_function(self.inner.moments(lags), self.softness)
+        return _apply_error_function(at(self.inner, lags), self.softness)
 
 
 @jax.jit
 def _apply_error_function(moments: Moments, softness: Array) -> Moments:
     variance, sill, variogram = moments
     softness = jnp.asarray(softness, variance.dtype)
-    # 2/pi asin(q / (q + t)), with its digits at small q and exactly 1 at t = 0.
-    gap = numerics.safe_sqrt(softness * (softness + 2 * variance))
-    angle = jnp.atan2(variance, jnp.where(gap == 0, 1, gap))
-    after = jnp.where(softness == 0, 1, 2 / math.pi * angle)
 
     def rule(g: Array) -> Array:
         return 2 / math.pi * arcsine_drop(g, variance, softness)
 
-    return Moments(after, rule(sill), rule(variogram))
+    # K'(0) = 2/pi asin(q / (q + t)) is the drop from K = q to K = 0.
+    return Moments(rule(variance), rule(sill), rule(variogram))
 
 
 def relu(covariance: CovarianceLike) -> Covariance:
@@ -228,5 +226,5 @@ def erf(
     """
     if not numerics.is_traced(scale) and not np.all(np.asarray(scale) > 0):
         raise ValueError(f"scale: expected a positive number, got {scale}")
-    softness = 0.5 / jnp.square(scale)
+    softness = 0.5 / (scale * scale)
     return ErrorFunction(as_covariance(covariance), softness)

@@ -30,6 +30,7 @@ from dipgp.architecture.layers import (
 from dipgp.kernels.stationary import (
     Covariance,
     CovarianceLike,
+    Evaluation,
     Lags,
     Moments,
     as_covariance,
@@ -49,9 +50,9 @@ class Dilated(Covariance):
     inner: Covariance
     factor: float = field(metadata={"static": True})
 
-    def moments(self, lags: Lags) -> Moments:
+    def evaluate(self, lags: Lags, at: Evaluation) -> Moments:
         """The same field on a coarser or finer ruler."""
-        return self.inner.moments(lags * lags.dtype.type(self.factor))
+        return at(self.inner, lags * lags.dtype.type(self.factor))
 
 
 @jax.tree_util.register_dataclass
@@ -62,7 +63,7 @@ class Averaged(Covariance):
     inner: Covariance
     factor: int = field(metadata={"static": True})
 
-    def moments(self, lags: Lags) -> Moments:
+    def evaluate(self, lags: Lags, at: Evaluation) -> Moments:
         """Triangular weights around the dilated lag."""
         offsets = np.arange(1 - self.factor, self.factor)
         taps = np.ones(self.factor)
@@ -72,7 +73,7 @@ class Averaged(Covariance):
             points = self.factor * x[..., None] + _last_axis(offsets, x)
             return points, np.broadcast_to(weights.astype(x.dtype), points.shape)
 
-        return _filtered(self.inner, lags, stencil)
+        return _filtered(at, self.inner, lags, stencil)
 
 
 @jax.tree_util.register_dataclass
@@ -84,7 +85,7 @@ class Interpolated(Covariance):
     taps: tuple[float, ...] = field(metadata={"static": True})
     factor: int = field(metadata={"static": True})
 
-    def moments(self, lags: Lags) -> Moments:
+    def evaluate(self, lags: Lags, at: Evaluation) -> Moments:
         """Phase mean over whole coarse lags near r / factor."""
         taps = np.asarray(self.taps)
         autocorrelation = np.convolve(taps, taps[::-1])
@@ -102,7 +103,7 @@ class Interpolated(Covariance):
             )
             return points, weights.astype(x.dtype)
 
-        return _filtered(self.inner, lags, stencil)
+        return _filtered(at, self.inner, lags, stencil)
 
 
 def _last_axis(values: np.ndarray, x: Any) -> np.ndarray:
@@ -113,18 +114,21 @@ def _last_axis(values: np.ndarray, x: Any) -> np.ndarray:
 Stencil = Callable[[Any], tuple[Any, Any]]
 
 
-def _filtered(inner: Covariance, lags: Lags, stencil: Stencil) -> Moments:
+def _filtered(
+    at: Evaluation, inner: Covariance, lags: Lags, stencil: Stencil
+) -> Moments:
     """Moments of sum_j w_j(r) K(p_j(r)), w and p separable over axes.
 
     Args:
+      at: the evaluation that this is part of.
       inner: K.
       lags: (..., D).
       stencil: maps one axis' lags (n,) to points (n, J) and weights (n, J).
     """
     if isinstance(lags, np.ndarray):
-        variance, sill, smooth, at_zero = _filtered_grid(inner, lags, stencil)
+        variance, sill, smooth, at_zero = _filtered_grid(at, inner, lags, stencil)
     else:
-        variance, sill, smooth, at_zero = _filtered_each(inner, lags, stencil)
+        variance, sill, smooth, at_zero = _filtered_each(at, inner, lags, stencil)
     # sum_j w_j = 1, so K' = K(0) - smooth: the variance falls by its value at lag 0.
     return Moments(
         variance - at_zero, sill - at_zero, numerics.not_negative(smooth - at_zero)
@@ -132,7 +136,7 @@ def _filtered(inner: Covariance, lags: Lags, stencil: Stencil) -> Moments:
 
 
 def _filtered_grid(
-    inner: Covariance, lags: np.ndarray, stencil: Stencil
+    at: Evaluation, inner: Covariance, lags: np.ndarray, stencil: Stencil
 ) -> tuple[Array, Array, Array, Array]:
     """By matrix products on the grid of distinct lags; each is evaluated only once."""
     axes, points, weights = [], [], []
@@ -146,7 +150,7 @@ def _filtered_grid(
         points.append(distinct)
         weights.append(matrix)
     grid = np.stack(np.meshgrid(*points, indexing="ij"), axis=-1)
-    variance, sill, variogram = inner.moments(grid)
+    variance, sill, variogram = at(inner, grid)
     for axis, matrix in enumerate(weights):
         variogram = jnp.moveaxis(
             jnp.tensordot(matrix, variogram, (1, axis), precision="highest"), 0, axis
@@ -159,7 +163,7 @@ def _filtered_grid(
 
 
 def _filtered_each(
-    inner: Covariance, lags: Array, stencil: Stencil
+    at: Evaluation, inner: Covariance, lags: Array, stencil: Stencil
 ) -> tuple[Array, Array, Array, Array]:
     """Lag by lag, for lags whose values are not known while JAX traces."""
     dimensions = lags.shape[-1]
@@ -178,7 +182,7 @@ def _filtered_each(
     axes = np.arange(dimensions)[None, :]
     points = near[:, axes, choices]
     weights = jnp.prod(jnp.asarray(weight)[:, axes, choices], axis=-1)
-    variance, sill, variogram = inner.moments(points)
+    variance, sill, variogram = at(inner, points)
     smooth = jnp.sum(weights * variogram, axis=-1)
     return variance, sill, smooth[:-1].reshape(lags.shape[:-1]), smooth[-1]
 
@@ -234,7 +238,9 @@ def upsample(
         case "nearest":
             return Interpolated(covariance, (1.0,) * factor, factor)
         case "bilinear":
-            positions = (np.arange(2 * factor) + 0.5) / factor - 1
+            first = -(factor // 2)
+            centres = np.arange(first, first + 2 * factor) + 0.5
+            positions = centres / factor - 0.5
             taps = tuple((1 - np.abs(positions)).tolist())
             return Interpolated(covariance, taps, factor)
     raise ValueError(

@@ -10,6 +10,7 @@ networks are almost perfectly correlated; their difference, which is all that a 
 process with an unknown mean reads, would drown in the rounding of K(r) ~ K(0).
 """
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -48,9 +49,18 @@ class Covariance:
     `jax.jit`, `jax.grad` and `jax.vmap` as arguments like any array.
     """
 
+    def evaluate(self, lags: Lags, at: "Evaluation") -> Moments:
+        """Variance, sill and variogram; what a new covariance has to define.
+
+        Args:
+          lags: (..., D) as `as_lags` returns them.
+          at: evaluates the covariances that this one is made of: `at(inner, lags)`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no moments")
+
     def moments(self, lags: Lags) -> Moments:
         """Variance, sill and variogram; `lags` as `as_lags` returns them."""
-        raise NotImplementedError(f"{type(self).__name__} has no moments")
+        return Evaluation()(self, lags)
 
     def __call__(self, lags: jax.typing.ArrayLike) -> Array:
         """K at each lag.
@@ -69,6 +79,35 @@ class Covariance:
         return moments.variance - moments.variogram
 
 
+class Evaluation:
+    """One evaluation of a covariance and of all that it is made of.
+
+    Branches that start from the same layer share its moments: without that, each
+    residual block of a network would double the work.
+    """
+
+    def __init__(self) -> None:
+        self._moments: dict[tuple[int, object], tuple[Covariance, Moments]] = {}
+        self._lags: dict[int, tuple[Lags, object]] = {}
+
+    def __call__(self, covariance: Covariance, lags: Lags) -> Moments:
+        """The moments of a covariance, computed once for equal lags."""
+        # Objects are held beside their identities, lest others take these over.
+        if id(lags) not in self._lags:
+            self._lags[id(lags)] = (lags, _fingerprint(lags))
+        key = (id(covariance), self._lags[id(lags)][1])
+        if key not in self._moments:
+            self._moments[key] = (covariance, covariance.evaluate(lags, self))
+        return self._moments[key][1]
+
+
+def _fingerprint(lags: Lags) -> object:
+    """Equal for equal NumPy arrays; for others only where they are the same object."""
+    if isinstance(lags, np.ndarray):
+        return lags.shape, lags.dtype.str, hashlib.sha256(lags.tobytes()).digest()
+    return id(lags)
+
+
 CovarianceLike = Covariance | Callable[[Array], Array]
 
 
@@ -79,7 +118,7 @@ class Function(Covariance):
 
     function: Callable[[Array], Array] = field(metadata={"static": True})
 
-    def moments(self, lags: Lags) -> Moments:
+    def evaluate(self, lags: Lags, at: Evaluation) -> Moments:
         """Evaluates the function at the lags, at zero, and a million pixels away."""
         lags = jnp.asarray(lags)
         ends = jnp.stack([jnp.zeros_like(lags, shape=lags.shape[-1:]), _far(lags)])

@@ -19,7 +19,7 @@ class Ramp(Covariance):
 
     variance: jax.typing.ArrayLike
 
-    def moments(self, lags):
+    def evaluate(self, lags, at):
         lags = jnp.asarray(lags)
         level = jnp.asarray(self.variance, lags.dtype)
         return Moments(level, level, jnp.abs(lags[..., 0]))

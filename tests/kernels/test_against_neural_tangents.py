@@ -1,0 +1,112 @@
+"""The closed forms against a library that knows all pairs of pixels of a torus."""
+
+import math
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from benchmarks import neural_tangents_oracle as oracle
+from dipgp import architecture, kernels
+from dipgp.architecture import (
+    Architecture,
+    Convolution,
+    Downsample,
+    Erf,
+    LeakyReLU,
+    Linear,
+    ReLU,
+    Serial,
+    Sum,
+)
+
+pytestmark = [pytest.mark.oracle, pytest.mark.usefixtures("x64", "neural_tangents")]
+
+
+@pytest.fixture(scope="module")
+def neural_tangents():
+    try:
+        return oracle.load()
+    except ImportError as error:
+        pytest.skip(str(error))
+
+
+def periodic(period):
+    """A smooth covariance with the period of a torus on each axis."""
+
+    def covariance(lags):
+        turns = jnp.cos(2 * jnp.pi * lags / period) - 1
+        return 1.7 * jnp.exp(2.0 * jnp.sum(turns, axis=-1))
+
+    return kernels.as_covariance(covariance)
+
+
+def compare(net, shape):
+    """Every pair of pixels, to ten digits of the variance."""
+    input = periodic(shape[0])
+    dense = oracle.dense_covariance(net, input, shape)
+    size = round(len(dense) ** (1 / len(shape)))
+    pixels = np.stack(np.indices((size,) * len(shape)), axis=-1).reshape(len(dense), -1)
+    lags = (pixels[None] - pixels[:, None]).astype(float)
+    found = np.asarray(kernels.covariance(net, input)(lags))
+    np.testing.assert_allclose(found, dense, rtol=0, atol=1e-10 * dense.max())
+    np.testing.assert_allclose(found, dense, rtol=1e-6)
+
+
+@pytest.mark.parametrize("bias_variance", [0.0, 0.2], ids=["", "biases"])
+@pytest.mark.parametrize(
+    "activation", [ReLU(), LeakyReLU(0.2), Erf(1.5), Erf(math.inf)], ids=repr
+)
+@pytest.mark.parametrize("depth", [1, 2, 3, 4])
+def test_conv_nets_on_a_circle(depth, activation, bias_variance):
+    net = architecture.conv_net(
+        depth,
+        activation=activation,
+        weight_variance=1.3,
+        bias_variance=bias_variance,
+        dimensions=1,
+    )
+    compare(net, (12,))
+
+
+def test_conv_nets_on_a_torus():
+    net = architecture.conv_net(3, activation=LeakyReLU(-0.5), bias_variance=0.1)
+    compare(net, (6, 6))
+
+
+HALVINGS = {
+    "stride": [Convolution(4, stride=2, weight_variance=2.0)],
+    "average": [Convolution(4), Downsample(2, "average")],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"), [("stride", (24,)), ("average", (24,)), ("average", (8, 8))]
+)
+def test_nets_that_lower_the_resolution(name, shape):
+    layers = [
+        *HALVINGS[name],
+        ReLU(),
+        Convolution(4, 5, 2),
+        Erf(1.0),
+        Convolution(1, 1),
+    ]
+    compare(Architecture(Serial(layers), dimensions=len(shape)), shape)
+
+
+@pytest.mark.parametrize("blocks", [1, 2, 3])
+def test_residual_nets(blocks):
+    branch = [Convolution(4, bias_variance=0.1), ReLU(), Convolution(4)]
+    block = Sum([Serial(), Serial(branch)])
+    layers = [Convolution(4), *[block] * blocks, Erf(1.0), Convolution(1, 1)]
+    compare(Architecture(Serial(layers), dimensions=1), (12,))
+
+
+def test_sums_of_branches_with_different_layers():
+    branches = [
+        Serial([ReLU(), Convolution(4), Downsample(2, "average")]),
+        Serial([Convolution(4, 1), LeakyReLU(0.1), Convolution(4, 3, 2)]),
+        Convolution(4, 3, 2, bias_variance=0.3),
+    ]
+    layers = [Convolution(4), Sum(branches), Linear(), ReLU(), Convolution(1)]
+    compare(Architecture(Serial(layers), dimensions=1), (16,))
