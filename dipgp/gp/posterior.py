@@ -124,7 +124,7 @@ def condition(
     method: Method = "automatic",
     tolerance: float | None = None,
     max_iterations: int = 1000,
-    reach: int | None = None,
+    reach: int | tuple[int, int] | None = None,
 ) -> Posterior:
     """Conditions a stationary Gaussian process on the observed pixels of an image.
 
@@ -144,8 +144,9 @@ def condition(
         about 0.01 dB of the limit on photographs in float32; an agreement with dense
         solutions to many digits takes 1e-10 and float64.
       max_iterations: conjugate-gradient steps at most.
-      reach: distance in pixels from which on K is constant; found from K by default,
-        needed only where K's hyperparameters are traced by JAX.
+      reach: distance in pixels, along both axes or each, from which on K is constant;
+        found from K by default, needed only where K's hyperparameters are traced by JAX
+        (`find_reach` tells it outside).
 
     Returns:
       The posterior, in the values' dtype.
@@ -196,7 +197,8 @@ def _observation(
             raise ValueError(
                 "observation: expected it alone, got values, mask or noise_std as well"
             )
-        return observation, False
+        values, mask, noise_std = observation
+        return observe(values, mask, noise_std=noise_std), False
     if values is None or noise_std is None:
         raise ValueError(
             "values, noise_std: expected both where there is no observation, got None"

@@ -27,8 +27,8 @@ Report = Callable[[str], None]
 # 10 to the power of step / STEPS_PER_DECADE. Smaller ratios than 1e-4 change
 # restorations by less than 0.02 dB and slow the solver down.
 STEPS_PER_DECADE = 3
-SMALLEST_STEP, FIRST_STEP, LARGEST_STEP = -12, -9, 3
-TURNS = 3
+SMALLEST_STEP, LARGEST_STEP = -12, 3
+STARTS = (-9, -3)
 CONTENDERS = 6
 
 
@@ -180,8 +180,8 @@ def _judge_by_blocks(
 ) -> _Verdict:
     """By exact likelihoods of blocks.
 
-    The likelihood depends on covariance and noise-to-signal ratio; one is chosen while
-    the other stands still, in turns, until neither changes.
+    The likelihood depends on covariance and noise-to-signal ratio. All covariances are
+    weighed at a small and a large ratio, and the best few then climb to their own.
     """
     count = source.channels
     evidence = np.full((source.count, count), -np.inf)
@@ -202,27 +202,29 @@ def _judge_by_blocks(
         return float(judge(index, step)[0][channel])
 
     if estimate_noise:
-        steps = [FIRST_STEP] * count
+        starts = [STARTS] * count
     else:
         pixels = np.concatenate([block.values for block in source.cut.blocks])
         ratio = noise / np.maximum(np.var(pixels, axis=0), np.finfo(np.float64).tiny)
         nearest = np.rint(STEPS_PER_DECADE * np.log10(ratio))
-        steps = np.clip(nearest, SMALLEST_STEP, LARGEST_STEP).astype(int).tolist()
-    contenders = [np.arange(source.count)] * count
-    chosen = np.zeros(count, int)
-    for _ in range(TURNS):
-        before = list(steps)
-        for channel in range(count):
-            heights = np.full(source.count, -np.inf)
-            for index in contenders[channel].tolist():
-                heights[index] = height(index, channel, steps[channel])
-            chosen[channel] = np.argmax(heights)
-            # Another ratio rarely makes a winner of what was far behind.
-            contenders[channel] = np.argsort(-heights, kind="stable")[:CONTENDERS]
-            climb = functools.partial(height, int(chosen[channel]), channel)
-            steps[channel] = _climb(climb, steps[channel])
-        if steps == before:
-            break
+        # A smooth field varies by more than one image of it shows.
+        both = np.stack([nearest - STEPS_PER_DECADE, nearest], axis=1)
+        starts = np.clip(both, SMALLEST_STEP, LARGEST_STEP).astype(int).tolist()
+    chosen, steps = np.zeros(count, int), [0] * count
+    for channel in range(count):
+        heights = np.array(
+            [
+                [height(index, channel, step) for step in starts[channel]]
+                for index in range(source.count)
+            ]
+        )
+        contenders = np.argsort(-heights.max(axis=1), kind="stable")[:CONTENDERS]
+        tops = {}
+        for index in contenders.tolist():
+            start = starts[channel][int(np.argmax(heights[index]))]
+            tops[index] = _climb(functools.partial(height, index, channel), start)
+        chosen[channel] = max(tops, key=lambda i: height(i, channel, tops[i]))
+        steps[channel] = tops[int(chosen[channel])]
     finals = [judge(int(chosen[c]), steps[c]) for c in range(count)]
     variances = np.array([final[1][c] for c, final in enumerate(finals)])
     noises = np.array([final[2][c] for c, final in enumerate(finals)])

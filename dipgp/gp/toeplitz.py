@@ -10,6 +10,7 @@ Only differences between pixels matter for a posterior with unknown constant mea
 """
 
 import functools
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -28,8 +29,10 @@ Array = jax.Array
 REACH_TOLERANCE = 1e-6
 
 # The reach is sought up to this many times the image's longer side, and cut there: the
-# torus is then wide enough for every lag of the image, at most 4 images a side.
+# torus is then wide enough for every lag of the image, at most 4 images a side. Small
+# images can afford a longer one.
 LONGEST_REACH = 2
+LONGEST_REACH_OF_SMALL_IMAGES = 64
 
 
 @jax.tree_util.register_dataclass
@@ -68,7 +71,7 @@ class Torus:
 def embed(
     covariances: Sequence[Covariance],
     grid: tuple[int, int],
-    reach: int | None = None,
+    reach: int | tuple[int, int] | None = None,
     dtype: np.typing.DTypeLike = np.float32,
 ) -> Torus:
     """Lays a grid into a torus around it that leaves its covariances as they are.
@@ -79,8 +82,9 @@ def embed(
     Args:
       covariances: each a K; they share the torus of the one that reaches furthest.
       grid: (H, W) in pixels.
-      reach: distance in pixels from which on K counts as constant. Found from K by
-        default, which takes hyperparameters whose values are known, not traced by JAX.
+      reach: distance in pixels, or one along each axis as `find_reach` returns them,
+        from which on K counts as constant. Found from K by default, which takes
+        hyperparameters whose values are known, not traced by JAX.
       dtype: of the computation.
 
     Returns:
@@ -92,9 +96,7 @@ def embed(
         not a positive integer.
     """
     if reach is not None:
-        if not isinstance(reach, int) or reach < 1:
-            raise ValueError(f"reach: expected a positive integer, got {reach!r}")
-        reaches = (reach, reach)
+        reaches = _two_reaches(reach)
     elif numerics.is_traced(covariances):
         raise ValueError(
             "reach: expected a number of pixels where the covariance's hyperparameters "
@@ -112,6 +114,18 @@ def embed(
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *tori)
 
 
+def _two_reaches(reach: int | tuple[int, int]) -> tuple[int, int]:
+    try:
+        both = tuple(map(operator.index, np.broadcast_to(reach, 2)))
+    except (TypeError, ValueError):
+        both = (0, 0)
+    if min(both) < 1:
+        raise ValueError(
+            f"reach: expected a positive integer or one for each axis, got {reach!r}"
+        )
+    return both[0], both[1]
+
+
 def find_reach(
     covariance: Covariance,
     grid: tuple[int, int],
@@ -119,9 +133,10 @@ def find_reach(
 ) -> tuple[int, int]:
     """Distance in pixels along each axis from which on K has levelled off.
 
-    At most `LONGEST_REACH` times the longer side of the grid.
+    At most `LONGEST_REACH` times the longer side of the grid, or
+    `LONGEST_REACH_OF_SMALL_IMAGES` where that is more.
     """
-    longest = LONGEST_REACH * max(grid)
+    longest = max(LONGEST_REACH * max(grid), LONGEST_REACH_OF_SMALL_IMAGES)
     steps = np.arange(longest + 1, dtype=dtype)
     zeros = np.zeros_like(steps)
     lags = [np.stack([steps, zeros], -1), np.stack([zeros, steps], -1)]
