@@ -12,6 +12,7 @@ depth, sigma, amplitude and noise from the known pixels alone.
 import functools
 import itertools
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from absl import app, flags
@@ -98,7 +99,8 @@ def main(arguments: Sequence[str]) -> None:
         raise app.UsageError(str(error)) from error
     rows = restorations(image, mask)
     title = "Figure 6 of the paper: 64x64 pixels, 2,066 known"
-    print(timing.write_report(timing.RESULTS, "figure6", title, rows, [], {}))
+    folder = Path(timing.RESULTS_DIR.value)
+    print(timing.write_report(folder, "figure6", title, rows, [], {}))
 
 
 if __name__ == "__main__":

@@ -31,9 +31,6 @@ DENSE_SIZES = flags.DEFINE_list(
     "dense_sizes", ["32", "64", "128"], "Sides of those factorised as well."
 )
 REPEATS = flags.DEFINE_integer("repeats", 5, "Calls timed, after one that compiles.")
-OUTPUT = flags.DEFINE_string(
-    "scaling_dir", str(timing.RESULTS), "Folder of the report."
-)
 MEMORY_OF = flags.DEFINE_integer(
     "memory_of",
     None,
@@ -252,7 +249,7 @@ def main(arguments: Sequence[str]) -> None:
         return
     sizes = [int(size) for size in IMAGE_SIZES.value]
     dense_sizes = [int(size) for size in DENSE_SIZES.value]
-    print(run(sizes, dense_sizes, REPEATS.value, Path(OUTPUT.value)))
+    print(run(sizes, dense_sizes, REPEATS.value, Path(timing.RESULTS_DIR.value)))
 
 
 if __name__ == "__main__":

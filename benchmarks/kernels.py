@@ -32,9 +32,6 @@ ONLY = flags.DEFINE_enum(
     ["nothing", "closed_form", "all_pairs"],
     "Run just this once, without a report: for measuring its memory from outside.",
 )
-REPORT_DIR = flags.DEFINE_string(
-    "report_dir", str(timing.RESULTS), "Folder of the report."
-)
 
 
 def torus_input(size: int, sigma: jax.typing.ArrayLike) -> kernels.Covariance:
@@ -131,7 +128,7 @@ def main(arguments: Sequence[str]) -> None:
         "a first call, which compiles. MiB: peak memory of a fresh process above that "
         "of one that only starts JAX."
     ]
-    folder = Path(REPORT_DIR.value)
+    folder = Path(timing.RESULTS_DIR.value)
     summary = {"layers": LAYERS.value}
     print(timing.write_report(folder, "kernels", title, rows, notes, summary))
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax
+from absl import flags
 
 from dipgp.files import write_atomically
 
@@ -26,7 +27,9 @@ print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 sys.exit(code)
 """
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS_DIR = flags.DEFINE_string(
+    "results_dir", str(Path(__file__).parent / "results"), "Folder of the report."
+)
 
 
 class Timing(NamedTuple):
