@@ -1,0 +1,171 @@
+"""From a description to a function of parameters."""
+
+import functools
+from dataclasses import dataclass
+from typing import Any, get_args
+
+import jax
+import jax.numpy as jnp
+
+from dipgp import architecture
+from dipgp.networks import parameters
+from dipgp.networks.blocks import Form, module
+from dipgp.networks.parameters import Gamma, Initialisation
+from dipgp.networks.sizes import Sizes, pad, sizes
+
+Array = jax.Array
+# {"params": {...}}, arrays nested by the names of layers.
+Variables = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network of finite width: pure functions, compiled once for each shape.
+
+    Networks that are built alike are equal and share their compiled programs.
+
+    Attributes:
+      architecture: the description.
+      initialisation: as given to `build`, like those that follow.
+      gamma: of batch norm.
+      forward_differentiable: whether `jax.jvp` may be taken of `apply`.
+    """
+
+    architecture: architecture.Architecture
+    initialisation: Initialisation
+    gamma: Gamma
+    forward_differentiable: bool
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def init(self, key: Array, z: jax.typing.ArrayLike) -> Variables:
+        """Draws the parameters.
+
+        Args:
+          key: of all draws.
+          z: (H, W, C) or (L, C), an input, of which only shape and dtype matter.
+
+        Returns:
+          The parameters in z's dtype, {"params": {...}}. Leaves are called weights,
+          biases, gamma and beta.
+
+        Raises:
+          ValueError: on a z of the wrong rank, channels or dtype, or without pixels.
+        """
+        dtype = self._checked(z).dtype
+        found = parameters.parameters(self.architecture, self.initialisation)
+        values = parameters.draw(key, found, self.initialisation, self.gamma, dtype)
+        return {"params": values}
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def apply(self, variables: Variables, z: jax.typing.ArrayLike) -> Array:
+        """The image that the parameters make of an input.
+
+        An input whose size does not fit the network is continued behind its last pixels
+        by its mirror image, and the output is cut to the pixels that belong to the
+        input. No pixel of the input is left out.
+
+        Args:
+          variables: as `init` returns them.
+          z: (H, W, C) or (L, C), of any size.
+
+        Returns:
+          (H, W, output channels) or (L, output channels) in z's dtype. Where the
+          network's output has another resolution than its input, the sizes are
+          multiplied by the ratio of the two and rounded up.
+
+        Raises:
+          ValueError: on a z of the wrong rank, channels or dtype, or without pixels.
+        """
+        z = self._checked(z)
+        sizes = self._sizes
+        body = module(
+            self.architecture.body,
+            Form(
+                scaled=self.initialisation == "gaussian_process",
+                forward_differentiable=self.forward_differentiable,
+            ),
+        )
+        output: Any = body.apply(variables, pad(z, sizes))
+        return output[tuple(slice(sizes.output(size)) for size in z.shape[:-1])]
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def log_prior(self, variables: Variables) -> Array:
+        """Log density of the Gaussian prior, normalised.
+
+        Weights are N(0, weight_variance / fan_in) and biases N(0, bias_variance), or
+        both N(0, 1) with the initialisation "gaussian_process"; batch norm's gamma are
+        N(1, 1) and its beta N(0, 1).
+
+        Args:
+          variables: as `init` returns them.
+
+        Returns:
+          Scalar.
+
+        Raises:
+          ValueError: where the variables are those of another network.
+        """
+        found = parameters.parameters(self.architecture, self.initialisation)
+        return parameters.log_density(variables["params"], found)
+
+    @functools.cached_property
+    def _sizes(self) -> Sizes:
+        return sizes(self.architecture)
+
+    def _checked(self, z: jax.typing.ArrayLike) -> Array:
+        z = jnp.asarray(z)
+        channels = self.architecture.input_channels
+        axes = ("L",) if self.architecture.dimensions == 1 else ("H", "W")
+        if z.ndim != len(axes) + 1 or z.shape[-1] != channels or z.size == 0:
+            expected = ", ".join([*axes, str(channels)])
+            raise ValueError(
+                f"z: expected shape ({expected}) with at least one pixel, got {z.shape}"
+            )
+        if not jnp.issubdtype(z.dtype, jnp.floating):
+            raise ValueError(f"z: expected floating-point numbers, got {z.dtype}")
+        return z
+
+
+def build(
+    net: architecture.Architecture,
+    *,
+    initialisation: Initialisation = "reference",
+    gamma: Gamma = "ones",
+    forward_differentiable: bool = False,
+) -> Network:
+    """The network of finite width that a description stands for.
+
+    Args:
+      net: the description.
+      initialisation: "reference" draws weights from U(+-sqrt(3 weight_variance /
+        fan_in)) and biases from U(+-sqrt(3 bias_variance)), which for `skip_net` as it
+        stands are PyTorch's U(+-1/sqrt(fan_in)). "gaussian_process" draws both from
+        N(0, 1) and multiplies them by the description's standard deviations in the
+        forward pass. Variances, and with them the limit of great width, are the same.
+      gamma: first values of batch norm's scale: "ones", or "uniform" for U(0, 1),
+        which PyTorch drew up to its version 1.1.
+      forward_differentiable: whether `jax.jvp`, `jax.jacfwd` and Hessians by forward
+        over reverse are wanted. Gradients then take many times longer on CPUs inside
+        compiled loops.
+
+    Raises:
+      ValueError: on an unknown option; on branches that come out at different
+        resolutions; on weights of variance 0 in "reference", where their prior has no
+        density.
+    """
+    for name, value, options in (
+        ("initialisation", initialisation, Initialisation),
+        ("gamma", gamma, Gamma),
+    ):
+        if value not in get_args(options):
+            known = ", ".join(get_args(options))
+            raise ValueError(f"{name}: expected one of {known}, got {value!r}")
+    sizes(net)
+    for parameter in parameters.parameters(net, initialisation):
+        if parameter.std == 0:
+            raise ValueError(
+                f"net: expected a weight_variance above 0, got 0 for "
+                f"{'/'.join(parameter.path)}; try "
+                "initialisation='gaussian_process', which allows it"
+            )
+    return Network(net, initialisation, gamma, forward_differentiable)
