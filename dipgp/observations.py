@@ -5,6 +5,7 @@ posteriors both condition on an `Observation`, so that they can be compared on t
 data.
 """
 
+import math
 from typing import NamedTuple
 
 import jax
@@ -82,6 +83,39 @@ def observe(
     noise_std = jnp.where(mask, noise_std, 1.0)
     _check_observed(values, mask, noise_std)
     return Observation(values, mask.astype(values.dtype), noise_std)
+
+
+def log_likelihood(observation: Observation, image: Array) -> Array:
+    """log p(values | image), a sum over the observed pixels and channels.
+
+    -1/2 sum ((values - image) / noise_std)^2 - sum log(noise_std sqrt(2 pi))
+
+    Args:
+      observation: what was seen.
+      image: (H, W, C) intensities.
+
+    Returns:
+      () in natural units.
+    """
+    residual = (observation.values - image) / observation.noise_std[:, :, None]
+    constant = jnp.log(observation.noise_std) + 0.5 * math.log(2 * math.pi)
+    weight = observation.mask[:, :, None]
+    return -jnp.sum(weight * (0.5 * residual**2 + constant[:, :, None]))
+
+
+def mean_squared_error(observation: Observation, image: Array) -> Array:
+    """Mean of (values - image)^2 over the observed pixels and all channels.
+
+    Args:
+      observation: what was seen.
+      image: (H, W, C) intensities.
+
+    Returns:
+      () in squared intensities.
+    """
+    weight = observation.mask[:, :, None]
+    errors = jnp.sum(weight * (observation.values - image) ** 2)
+    return errors / (jnp.sum(observation.mask) * image.shape[-1])
 
 
 def _check_finite(name: str, array: Array) -> None:

@@ -2,11 +2,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.stats
 
-from dipgp.observations import observe
+from dipgp.observations import log_likelihood, mean_squared_error, observe
 
 VALUES = np.linspace(0, 1, 24, dtype=np.float32).reshape(3, 4, 2)
 MASK = np.arange(12).reshape(3, 4) % 2 == 0
+
+IMAGE = np.random.default_rng(0).uniform(size=VALUES.shape).astype(np.float32)
+NOISE_STD = np.linspace(0.1, 0.6, 12, dtype=np.float32).reshape(3, 4)
 
 
 def test_everything_is_observed_by_default():
@@ -103,3 +107,17 @@ def test_observed_values_that_are_not_finite_are_refused(bad):
 def test_impossible_noise_is_refused(bad):
     with pytest.raises(ValueError, match="noise_std: expected"):
         observe(VALUES, MASK, noise_std=bad)
+
+
+def test_the_log_likelihood_is_the_sum_of_normal_log_densities():
+    observation = observe(VALUES, MASK, noise_std=NOISE_STD)
+    densities = scipy.stats.norm.logpdf(VALUES, IMAGE, NOISE_STD[:, :, None])
+    got = log_likelihood(observation, IMAGE)
+    np.testing.assert_allclose(got, densities[MASK].sum(), rtol=1e-5)
+
+
+def test_the_mean_squared_error_counts_observed_pixels_only():
+    observation = observe(VALUES, MASK, noise_std=NOISE_STD)
+    expected = np.mean((VALUES - IMAGE)[MASK] ** 2)
+    got = mean_squared_error(observation, IMAGE)
+    np.testing.assert_allclose(got, expected, rtol=1e-5)

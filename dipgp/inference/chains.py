@@ -1,0 +1,133 @@
+"""Several chains at once: on one device, or shared out over several.
+
+    carries = jax.vmap(begin)(jax.random.split(key, 4))     # a leading axis of chains
+    carries, traces = run_chains(advance, carries)
+
+Chains know nothing of each other. Each carries its own random key, so that they differ,
+and gives the same numbers as it would alone, up to rounding. Several devices share the
+chains through `jax.shard_map`, which asks for no communication between them.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, get_args
+
+import jax
+import numpy as np
+
+Array = jax.Array
+# A pytree of arrays.
+Carry = Any
+Trace = Any
+Advance = Callable[[Carry], tuple[Carry, Trace]]
+How = Literal["map", "vmap"]
+
+
+def run_chains(
+    advance: Advance,
+    carries: Carry,
+    devices: Sequence[jax.Device] | None = None,
+    how: How | None = None,
+) -> tuple[Carry, Trace]:
+    """Advances K chains by one compiled program.
+
+    The program is compiled at the first call and found again by the function itself:
+    pass the same `advance`, not a new lambda each time.
+
+    On one device the chains run one after the other ("map") or as a batch ("vmap"). A
+    batch of networks with weights of their own turns convolutions into grouped ones,
+    which cost a CPU more than one after the other; an accelerator is filled by it.
+
+    Args:
+      advance: from a carry to the next carry, of equal shapes and dtypes, and a trace.
+      carries: of all chains, with a leading axis K. Their buffers are used again: do
+        not read them afterwards.
+      devices: over which the chains are shared out evenly, in order; by default they
+        stay on the one device where they are.
+      how: "map" or "vmap"; by default "map" on CPUs and "vmap" elsewhere.
+
+    Returns:
+      The next carries and the traces, with the leading axis K; with several devices,
+      each holds its own chains.
+
+    Raises:
+      ValueError: on leaves without a common leading axis, on a number of chains that is
+        no multiple of the devices', on an unknown `how`, or on an advance that changes
+        a carry's shapes or dtypes.
+    """
+    count = _count(carries)
+    if how is not None and how not in get_args(How):
+        known = ", ".join(get_args(How))
+        raise ValueError(f"how: expected one of {known}, got {how!r}")
+    mesh = None
+    if devices is not None:
+        if not devices:
+            raise ValueError("devices: expected at least one, got none")
+        if count % len(devices):
+            raise ValueError(
+                f"carries: expected a multiple of {len(devices)} chains, as many as "
+                f"there are devices, got {count}; try {_multiple(count, len(devices))}"
+            )
+        mesh = jax.sharding.Mesh(np.array(devices), ("chain",))
+        # Where they lie there already, nothing is moved.
+        sharding = jax.sharding.NamedSharding(mesh, jax.P("chain"))
+        carries = jax.device_put(carries, sharding)
+    how = how or ("map" if _platform(carries) == "cpu" else "vmap")
+    return _run(advance, carries, mesh, how)
+
+
+@functools.partial(
+    jax.jit, static_argnames=("advance", "mesh", "how"), donate_argnames="carries"
+)
+def _run(
+    advance: Advance, carries: Carry, mesh: jax.sharding.Mesh | None, how: How
+) -> tuple[Carry, Trace]:
+    def share(carries: Carry) -> tuple[Carry, Trace]:
+        if how == "vmap":
+            return jax.vmap(advance)(carries)
+        return jax.lax.map(advance, carries)
+
+    if mesh is not None:
+        # Without check_vma advance may make arrays of its own inside its loops.
+        share = jax.shard_map(
+            share,
+            mesh=mesh,
+            in_specs=jax.P("chain"),
+            out_specs=jax.P("chain"),
+            check_vma=False,
+        )
+    advanced, traces = share(carries)
+    before, after = (_shapes(each) for each in (carries, advanced))
+    if before != after:
+        raise ValueError(
+            "advance: expected carries of equal structure, shapes and dtypes, "
+            f"got {before} and then {after}"
+        )
+    return advanced, traces
+
+
+def _shapes(carries: Carry) -> Carry:
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), carries)
+
+
+def _count(carries: Carry) -> int:
+    leaves = jax.tree.leaves(carries)
+    shapes = [np.shape(leaf) for leaf in leaves]
+    counts = {shape[:1] for shape in shapes}
+    if len(counts) != 1 or counts & {(), (0,)}:
+        raise ValueError(
+            f"carries: expected arrays with one leading axis of chains, got {shapes}"
+        )
+    return counts.pop()[0]
+
+
+def _multiple(count: int, of: int) -> int:
+    return -(-count // of) * of
+
+
+def _platform(carries: Carry) -> str:
+    """Of the device that the first array lies on; the default one's for NumPy's."""
+    first = jax.tree.leaves(carries)[0]
+    if isinstance(first, jax.Array) and not isinstance(first, jax.core.Tracer):
+        return next(iter(first.devices())).platform
+    return jax.default_backend()

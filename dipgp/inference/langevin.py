@@ -1,0 +1,296 @@
+"""Stochastic gradient Langevin dynamics: posterior samples by noisy gradient steps.
+
+The update, written here once:
+
+    w <- w + eps/2 G grad log p(w) + sqrt(eps temperature G) N(0, 1)
+
+where p(w) is the posterior density up to a factor, likelihood times prior. With G = 1
+and temperature 1 it is that of Welling and Teh (2011), equation 4: noise of variance
+eps, and a log-likelihood that sums over the data and does not average.
+
+Step size. With H the Hessian of -log p, a Gaussian posterior's chain is stable while
+eps G H has eigenvalues below 4, and its stationary covariance is exactly
+temperature (H - eps/4 H G H)^-1 instead of temperature H^-1: a bias of O(eps), which
+shrinks with the steps of a schedule.
+
+Divergence. A chain whose step is too large leaves every bound. `Info.loss` then turns
+infinite or NaN and never recovers; whoever runs the chain looks at it. A bounded
+network without a prior can hide this: its loss only stays high.
+
+Batch normalisation. A likelihood that sees weights through it depends on their
+direction u = w/|w| alone. Under a prior N(0, s^2 I) direction and radius are
+independent, so the posterior is p(u | y) p(|w|): the direction's law does not depend on
+s, and the radius keeps its prior. A step eps on w moves the direction as a step
+eps/|w|^2 would on the sphere, since gradient and displacement both scale with 1/|w|.
+Hence scale invariance is harmless for the stationary law and merely rescales the
+effective angular step, to about eps/(s^2 d) for d weights. Scaling s by c, eps by c^2
+and the start by c leaves every direction of the chain as it was. Two conditions: there
+is a prior, since without one noise drives |w|^2 up by about eps d a step and the
+direction slows down for ever; and |w|^2 stays far above eps, since the gradient is
+infinite at w = 0, which many weights make sure of and two or three do not.
+
+References:
+  Welling and Teh, "Bayesian learning via stochastic gradient Langevin dynamics", 2011.
+  Li et al., "Preconditioned stochastic gradient Langevin dynamics for deep neural
+  networks", 2016.
+"""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from dipgp import numerics
+from dipgp.inference.method import Info, Method, Objective, Parameters, State
+from dipgp.inference.schedules import Schedule, as_schedule
+
+Array = jax.Array
+
+
+@dataclass(frozen=True, kw_only=True)
+class RootMeanSquare:
+    """A step for each parameter: the inverse root of its gradient's mean square.
+
+        V <- V + max(1 - decay, 1/(t + 1)) (g^2 - V),    G = min(1/(epsilon + sqrt(V)),
+                                                                 maximum)
+
+    with g the gradient of the potential -log p, prior included. That is the moving
+    average of Li et al. (2016) after a start in which all gradients count alike.
+
+    Scale. Li et al. average the gradient over N data; here it is the sum, whose root
+    mean square is N times theirs. Hence G is 1/N of theirs, and a step eps here is
+    their N eps, an `epsilon` here their N epsilon. With the sum the scale has a
+    meaning: for a Gaussian posterior of precision H the mean of g_i^2 is H_ii, so that
+    G_i is about the posterior standard deviation of w_i given the others, at most the
+    prior's.
+
+    Bias. A G that follows w needs the drift Gamma_i = sum_j dG_ij/dw_j, left out here.
+    Its absence is no small matter. Where V is faster than w (steps so small that w
+    moves little in 1 / (1 - decay) iterations, gradients exact) and coordinates are
+    independent, the chain samples p(w)/G(w), about p(w) |g(w)|: the variance of a
+    Gaussian doubles, however small eps is. Where V is slower it averages over the
+    posterior, is nearly constant, and the bias is small; with decay 0.99 and
+    eps sqrt(H) = 0.02, variances come out 1.3 times too large. Including the
+    (1 - decay) Gamma of Li et al. would correct only the newest gradient's part in V.
+    Freezing corrects it all: with V fixed, G is a constant matrix and the chain is
+    plain Langevin dynamics in scaled coordinates, right for any G > 0.
+
+    Attributes:
+      frozen_after: iterations after which V stays as it is; samples from before are
+        not to be kept. None lets it adapt for ever and accepts the bias.
+      decay: of the moving average, in [0, 1).
+      epsilon: added to sqrt(V), in the units of the gradient; positive.
+      maximum: the largest G, positive. The prior's standard deviation is a natural
+        choice, so 1 for standard normal weights.
+
+    Raises:
+      ValueError: on attributes out of these ranges.
+    """
+
+    frozen_after: int | None
+    decay: float = 0.99
+    epsilon: float = 1e-5
+    maximum: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.frozen_after is not None and self.frozen_after < 1:
+            raise ValueError(
+                f"frozen_after: expected at least 1 or None, got {self.frozen_after!r}"
+            )
+        if not 0 <= self.decay < 1:
+            raise ValueError(f"decay: expected a number in [0, 1), got {self.decay!r}")
+        numerics.check_positive("epsilon", self.epsilon)
+        if not self.maximum > 0:
+            raise ValueError(
+                f"maximum: expected a positive number, got {self.maximum!r}"
+            )
+
+    def accumulate(self, mean_square: Any, gradient: Any, iteration: Array) -> Any:
+        """V after one more gradient, both pytrees of one structure."""
+        rate = jnp.maximum(1 - self.decay, 1 / (iteration + 1))
+        if self.frozen_after is not None:
+            rate = jnp.where(iteration < self.frozen_after, rate, 0)
+
+        def average(v: Array, g: Array) -> Array:
+            moved = v + rate.astype(v.dtype) * (jnp.square(g) - v)
+            # A gradient that is not finite must not thaw what is frozen.
+            return jnp.where(rate > 0, moved, v)
+
+        return jax.tree.map(average, mean_square, gradient)
+
+    def scale(self, mean_square: Any) -> Any:
+        """G, the diagonal preconditioner, from V."""
+        return jax.tree.map(
+            lambda v: jnp.minimum(1 / (self.epsilon + jnp.sqrt(v)), self.maximum),
+            mean_square,
+        )
+
+
+class TransformationState(NamedTuple):
+    """What the optax transformation remembers.
+
+    Attributes:
+      key: the key of the whole chain; step t uses `fold_in(key, t)`.
+      iteration: () int32, steps taken so far.
+      mean_square: V of the preconditioner, or () without one.
+    """
+
+    key: Array
+    iteration: Array
+    mean_square: Any
+
+
+def sgld(
+    log_density: Objective,
+    step_size: jax.typing.ArrayLike | Schedule,
+    *,
+    temperature: jax.typing.ArrayLike = 1.0,
+    preconditioner: RootMeanSquare | None = None,
+) -> Method:
+    """Samples parameters from a density known up to a factor.
+
+        w <- w + eps/2 G grad log p(w) + sqrt(eps temperature G) N(0, 1)
+
+    The limit law is p^(1/temperature), as eps goes to 0. `State.memory` is V of the
+    preconditioner, or () without one. `Info.loss` is -log p where the step began;
+    a chain that diverged shows there as infinity or NaN.
+
+    Args:
+      log_density: (parameters, key) -> (log p, output); log p may be an unbiased
+        estimate, whose randomness comes from the key alone.
+      step_size: eps, a positive number or a schedule.
+      temperature: 1 for the posterior, 0 for gradient descent.
+      preconditioner: G; 1 by default.
+
+    Returns:
+      The method.
+
+    Raises:
+      ValueError: on a step or a temperature out of range.
+    """
+    update = _Update(as_schedule(step_size), temperature, preconditioner)
+    evaluate = jax.value_and_grad(log_density, has_aux=True)
+
+    def init(parameters: Parameters) -> State:
+        parameters = jax.tree.map(jnp.asarray, parameters)
+        return State(parameters, update.init(parameters), jnp.zeros((), jnp.int32))
+
+    def step(key: Array, state: State) -> tuple[State, Info]:
+        # The noise must not depend on what was random in the gradient.
+        key_density, key_noise = jax.random.split(key)
+        (value, output), slope = evaluate(state.parameters, key_density)
+        gradient = jax.tree.map(jnp.negative, slope)
+        change, memory = update(key_noise, gradient, state.memory, state.iteration)
+        parameters = jax.tree.map(jnp.add, state.parameters, change)
+        return State(parameters, memory, state.iteration + 1), Info(-value, output)
+
+    return Method(init, step)
+
+
+def transformation(
+    key: Array,
+    step_size: jax.typing.ArrayLike | Schedule,
+    *,
+    temperature: jax.typing.ArrayLike = 1.0,
+    preconditioner: RootMeanSquare | None = None,
+) -> optax.GradientTransformation:
+    """The same update as a link of an optax chain.
+
+    Gradients of the potential -log p go in, the change of the parameters comes out.
+    Step t equals that of `sgld` with the key `fold_in(key, t)`.
+
+    Args:
+      key: of the noise of all steps.
+      step_size: as for `sgld`.
+      temperature: as for `sgld`.
+      preconditioner: as for `sgld`.
+
+    Returns:
+      The transformation.
+
+    Raises:
+      ValueError: on a step or a temperature out of range.
+    """
+    update = _Update(as_schedule(step_size), temperature, preconditioner)
+
+    def init(parameters: Parameters) -> TransformationState:
+        iteration = jnp.zeros((), jnp.int32)
+        return TransformationState(key, iteration, update.init(parameters))
+
+    def apply(
+        updates: optax.Updates,
+        state: optax.OptState,
+        params: optax.Params | None = None,
+    ) -> tuple[optax.Updates, optax.OptState]:
+        del params
+        _, key_noise = jax.random.split(jax.random.fold_in(state.key, state.iteration))
+        change, memory = update(key_noise, updates, state.mean_square, state.iteration)
+        return change, TransformationState(state.key, state.iteration + 1, memory)
+
+    return optax.GradientTransformation(init, apply)
+
+
+@dataclass(frozen=True)
+class _Update:
+    """The change of the parameters from the gradient of the potential."""
+
+    step_size: Schedule
+    temperature: jax.typing.ArrayLike
+    preconditioner: RootMeanSquare | None
+
+    def __post_init__(self) -> None:
+        numerics.check_not_negative("temperature", self.temperature)
+
+    def init(self, parameters: Parameters) -> Any:
+        if self.preconditioner is None:
+            return ()
+        return jax.tree.map(jnp.zeros_like, parameters)
+
+    def __call__(
+        self, key: Array, gradient: Any, memory: Any, iteration: Array
+    ) -> tuple[Any, Any]:
+        leaves, structure = jax.tree.flatten(gradient)
+        if self.preconditioner is None:
+            scales = [jnp.ones((), g.dtype) for g in leaves]
+        else:
+            memory = self.preconditioner.accumulate(memory, gradient, iteration)
+            scales = jax.tree.leaves(self.preconditioner.scale(memory))
+        step_size = self.step_size(iteration)
+        noise = standard_normals(key, leaves)
+        changes = [
+            self._leaf(*arguments, step_size)
+            for arguments in zip(noise, leaves, scales, strict=True)
+        ]
+        return jax.tree.unflatten(structure, changes), memory
+
+    def _leaf(
+        self,
+        noise: Array,
+        gradient: Array,
+        scale: Array,
+        step_size: jax.typing.ArrayLike,
+    ) -> Array:
+        scaled_step = jnp.asarray(step_size, gradient.dtype) * scale
+        temperature = jnp.asarray(self.temperature, gradient.dtype)
+        drift = -scaled_step / 2 * gradient
+        return drift + jnp.sqrt(scaled_step * temperature) * noise
+
+
+def standard_normals(key: Array, leaves: Sequence[Array]) -> list[Array]:
+    """Independent N(0, 1) draws in the shapes and dtypes of some arrays.
+
+    Drawn as one vector: a generator in the program for each of a network's many arrays
+    made it take five times as long to compile.
+    """
+    sizes = [leaf.size for leaf in leaves]
+    dtype = jnp.result_type(*leaves)
+    drawn = jax.random.normal(key, (sum(sizes),), dtype)
+    ends = itertools.accumulate(sizes)
+    return [
+        drawn[end - size : end].reshape(leaf.shape).astype(leaf.dtype)
+        for end, size, leaf in zip(ends, sizes, leaves, strict=True)
+    ]
