@@ -5,14 +5,17 @@ global state would keep them alive.
 """
 
 import io
+import math
 import os
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from dipgp.files import write_atomically
 
 try:
+    from matplotlib.axes import Axes
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 except ImportError as missing:
@@ -21,6 +24,23 @@ except ImportError as missing:
     ) from missing
 
 _DOTS_PER_INCH = 160
+_PANELS_A_ROW = 4
+
+
+class Curve(NamedTuple):
+    """A line of a plot.
+
+    Attributes:
+      label: in the legend; curves of one label have one colour and one entry.
+      x: (N,) positions, such as iterations.
+      y: (N,) values; not drawn where NaN.
+      dashed: whether it is the lesser of its label's lines.
+    """
+
+    label: str
+    x: np.ndarray
+    y: np.ndarray
+    dashed: bool = False
 
 
 def panels(
@@ -72,6 +92,88 @@ def panels(
         # Inside its own inset, so that the last image keeps the others' size.
         figure.colorbar(drawn, cax=axes[-1].inset_axes((1.04, 0.0, 0.05, 1.0)))
     return figure
+
+
+def overview(
+    images: Sequence[tuple[str, np.ndarray]],
+    deviations: Sequence[tuple[str, np.ndarray]] = (),
+    curves: Sequence[Curve] = (),
+    axis_titles: tuple[str, str] = ("iteration", "PSNR [dB]"),
+    height: float = 2.4,
+) -> Figure:
+    """Draws images and maps of standard deviations in rows, and curves below them.
+
+    Args:
+      images: titles and (H, W), (H, W, 1) or (H, W, 3) intensities, drawn from black 0
+        to white 1 and clipped beyond.
+      deviations: titles and such arrays of standard deviations, at least 0. Channels
+        are averaged (root mean square); all maps share one colour bar.
+      curves: drawn into one plot, which is left out where there are none.
+      axis_titles: of the plot.
+      height: of an image, in inches.
+
+    Returns:
+      The figure, for `save_figure`.
+
+    Raises:
+      ValueError: where there is no image, or where heights and widths differ.
+    """
+    grids = {np.shape(array)[:2] for _, array in (*images, *deviations)}
+    if len(grids) != 1:
+        raise ValueError(
+            f"expected images of one height and width, got {sorted(grids)}"
+        )
+    ((rows_a_panel, columns_a_panel),) = grids
+    count = len(images) + len(deviations)
+    columns = min(count, _PANELS_A_ROW)
+    rows = math.ceil(count / columns)
+    width = columns * (height * columns_a_panel / rows_a_panel + 0.1) + 0.7
+    heights = [height + 0.3] * rows + ([3.2] if curves else [])
+    figure = Figure(
+        figsize=(width, sum(heights)), dpi=_DOTS_PER_INCH, layout="constrained"
+    )
+    FigureCanvasAgg(figure)
+    grid = figure.add_gridspec(len(heights), columns, height_ratios=heights)
+    panels_axes = [
+        figure.add_subplot(grid[index // columns, index % columns])
+        for index in range(count)
+    ]
+    for axis, (title, _) in zip(panels_axes, (*images, *deviations), strict=True):
+        axis.set_title(title, fontsize=8)
+        axis.set_axis_off()
+    for axis, (_, array) in zip(panels_axes, images, strict=False):
+        axis.imshow(np.clip(_drawable(array), 0, 1), cmap="gray", vmin=0, vmax=1)
+    maps = [np.sqrt(_averaged(np.square(array))) for _, array in deviations]
+    limit = max((float(map_.max()) for map_ in maps), default=0.0) or 1.0
+    for axis, map_ in zip(panels_axes[len(images) :], maps, strict=True):
+        drawn = axis.imshow(map_, cmap="magma", vmin=0, vmax=limit)
+    if maps:
+        figure.colorbar(drawn, ax=panels_axes[len(images) :], shrink=0.8)
+    if curves:
+        _draw_curves(figure.add_subplot(grid[rows, :]), curves, axis_titles)
+    return figure
+
+
+def _draw_curves(
+    axis: Axes, curves: Sequence[Curve], axis_titles: tuple[str, str]
+) -> None:
+    labels = list(dict.fromkeys(curve.label for curve in curves))
+    named = set()
+    for curve in curves:
+        axis.plot(
+            curve.x,
+            curve.y,
+            color=f"C{labels.index(curve.label)}",
+            linestyle="--" if curve.dashed else "-",
+            linewidth=1,
+            alpha=0.6 if curve.dashed else 1.0,
+            label=None if curve.label in named else curve.label,
+        )
+        named.add(curve.label)
+    axis.set_xlabel(axis_titles[0])
+    axis.set_ylabel(axis_titles[1])
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize=8)
 
 
 def save_figure(path: str | os.PathLike[str], figure: Figure) -> None:

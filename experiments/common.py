@@ -14,15 +14,20 @@ import numpy as np
 from absl import app, flags, logging
 
 from dipgp.images import load_image, sample_image
-from dipgp.observations import Observation
-from experiments import gp_method
 from experiments.gp_method import GPOptions
-from experiments.restoration import Restoration
+from experiments.restoration import Interrupted
 
-Report = Callable[[str], None]
-Method = Callable[[Observation, GPOptions, Report], Restoration]
-
-METHODS: dict[str, Method] = {"gp": gp_method.restore}
+METHODS = {
+    "gp": "the Gaussian process that the network is in the limit of many channels",
+    "sgd": "descent of the weights (Adam), read at a fixed iteration",
+    "sgd_avg": "the exponential average of its outputs",
+    "sgd_input": "descent with noise on the input",
+    "sgd_input_avg": "the exponential average of its outputs",
+    "sgd_weight_decay": "descent with weight decay",
+    "sgld": "posterior mean by stochastic gradient Langevin dynamics",
+    "psgld": "posterior mean by preconditioned Langevin dynamics",
+    "noisy_adam": "mean of the samples that the paper's code draws",
+}
 
 GREY_LEVELS = 255.0
 DEFAULT_IMAGE = "astronaut"
@@ -34,7 +39,11 @@ IMAGE = flags.DEFINE_multi_string(
     f"default the bundled {DEFAULT_IMAGE} photograph.",
 )
 METHOD = flags.DEFINE_list(
-    "method", ["gp"], f"Methods to restore with, among: {', '.join(METHODS)}."
+    "method",
+    ["gp"],
+    "Methods to restore with, side by side: "
+    + "; ".join(f"{name}, {text}" for name, text in METHODS.items())
+    + ".",
 )
 SEED = flags.DEFINE_integer("seed", 0, "Seed of all random draws.")
 OUTPUT_DIR = flags.DEFINE_string(
@@ -219,6 +228,9 @@ def _run(run: Callable[[], int], arguments: Sequence[str]) -> int:
                 "none; quote patterns, as in --image='photos/*.png'"
             )
         return run()
+    except Interrupted as interrupted:
+        _complain(interrupted)
+        return 130
     except (ValueError, OSError) as error:
         logging.debug("where the error arose", exc_info=True)
         _complain(error)

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import itertools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ import numpy as np
 
 from dipgp import architecture, gp, kernels
 from dipgp.observations import Observation
-from experiments.restoration import Restoration
+from experiments.restoration import Report, Request, Restoration
 
 DEPTHS = (1, 2, 4, 8, 16, 32)
 SIGMAS = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6)
@@ -45,17 +45,28 @@ class GPOptions:
     tolerance: float | None = None
 
 
-def restore(
-    observation: Observation, options: GPOptions, report: Callable[[str], None]
-) -> Restoration:
+def estimate_noise(observation: Observation, report: Report) -> float:
+    """Standard deviation of the noise under the most probable dip covariance.
+
+    Args:
+      observation: what was seen; its noise_std is a first guess.
+      report: is told how far the work is.
+
+    Returns:
+      In the image's units.
+    """
+    _, candidates = zip(*_candidates(GPOptions()), strict=True)
+    return gp.select(candidates, observation, True, report).noise_std
+
+
+def restore(request: Request, options: GPOptions) -> Restoration:
     """The posterior mean under the most probable of the covariances asked for.
 
     Args:
-      observation: what was seen; its noise_std is a first guess where the options' is
-        None.
+      request: what was seen.
       options: what is given, and what is to be chosen.
-      report: is told how far the work is.
     """
+    observation, report = request.observation, request.report
     start = time.perf_counter()
     labels, candidates = zip(*_candidates(options), strict=True)
     selection = gp.select(candidates, observation, options.noise_std is None, report)

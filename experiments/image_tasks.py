@@ -5,21 +5,23 @@ turns a method's mean into the picture to keep and its scores.
 """
 
 import dataclasses
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+import scipy.stats
 
-from dipgp.figures import panels, save_figure
-from dipgp.images import save_image
 from dipgp.observations import Observation, observe
 from dipgp.summaries import ssim
-from experiments import common, reporting
+from experiments import common, methods, network_options, reporting, results
 from experiments.common import UserError, require
 from experiments.gp_method import GPOptions
-from experiments.restoration import Restoration
+from experiments.network_options import NetworkSettings, Running
+from experiments.restoration import Request, Restoration
+from experiments.results import Record, Result
 
 # Stands in an observation whose noise a method is to estimate: one grey level.
 STARTING_NOISE_STD = 1.0 / common.GREY_LEVELS
@@ -38,6 +40,8 @@ class TaskConfig:
       noisy: whether the images are damaged already and no truth is known.
       options: the Gaussian process's; its noise_std, where white is 1, is also the
         observation's.
+      networks: by network method, its settings.
+      running: what does not change the networks' numbers.
       float64: whether to compute in 64 bits.
     """
 
@@ -47,6 +51,8 @@ class TaskConfig:
     seed: int = 0
     noisy: bool = False
     options: GPOptions = dataclasses.field(default_factory=GPOptions)
+    networks: Mapping[str, NetworkSettings] = dataclasses.field(default_factory=dict)
+    running: Running = dataclasses.field(default_factory=Running)
     float64: bool = False
 
     def __post_init__(self) -> None:
@@ -57,6 +63,9 @@ class TaskConfig:
         require(accepted, "method", methods, f"a list among: {known}")
         unique = len(set(self.methods)) == len(self.methods)
         require(unique, "method", methods, "each method once")
+        missing = set(self.methods) - set(self.networks) - {"gp"}
+        accepted = not missing
+        require(accepted, "method", methods, f"settings for {sorted(missing)}")
         accepted = 0 <= self.seed < 2**32
         require(accepted, "seed", self.seed, "a number from 0 to 4294967295")
 
@@ -76,11 +85,11 @@ class Problem:
 
 Prepare = Callable[[np.ndarray], Problem]
 Assess = Callable[[Problem, np.ndarray], tuple[np.ndarray, dict[str, float | None]]]
-Record = dict[str, object]
 
 
 def shared_settings(experiment: str) -> dict[str, Any]:
     """Reads a `TaskConfig`'s fields from the flags, all but the method's options."""
+    overrides = network_options.overrides_from_flags()
     return {
         "output_dir": common.OUTPUT_DIR.value or f"runs/{experiment}",
         "images": tuple(common.IMAGE.value),
@@ -88,6 +97,14 @@ def shared_settings(experiment: str) -> dict[str, Any]:
         "seed": common.SEED.value,
         "noisy": common.NOISY.value,
         "float64": common.FLOAT64.value,
+        "networks": {
+            method: network_options.settings(
+                experiment, network_options.PRESET.value, method, overrides
+            )
+            for method in common.METHOD.value
+            if method in common.METHODS and method != "gp"
+        },
+        "running": network_options.running_from_flags(),
     }
 
 
@@ -138,6 +155,7 @@ def restore_images(
 
     Raises:
       UserError: on bad input, before anything is written.
+      Interrupted: where the run was asked to end; what is done is written.
     """
     images = common.expand_images(config.images, reserved=reporting.TABLE_FILES)
     with jax.enable_x64(config.float64):
@@ -145,29 +163,108 @@ def restore_images(
             _open_problem(path, prepare)  # bad input shows before hours of computing
         folders = reporting.create_run_folders(config.output_dir, list(images))
         records: list[Record] = []
-        for name, path in images.items():
-            problem = _open_problem(path, prepare)
-            for method in config.methods:
-                title = f"{len(records) + 1}/{len(images) * len(config.methods)} {name}"
-                with reporting.progress(f"{title}: {method}") as report:
-                    restore = common.METHODS[method]
-                    restoration = restore(problem.observation, config.options, report)
-                mean = np.where(np.isfinite(restoration.mean), restoration.mean, np.nan)
-                picture, scores = assess(problem, mean)
-                record = _record(config, method, restoration, scores) | {
-                    "experiment": experiment,
-                    "image": name,
-                    "path": None if path is None else str(path),
-                    "shape": picture.shape,
-                }
-                suffix = "" if len(config.methods) == 1 else f"_{method}"
-                _write(folders[name], suffix, problem, picture, record)
-                _print_line(name, record, list(scores))
-                records.append(record)
+        for number, (name, path) in enumerate(images.items(), start=1):
+            common_facts: Record = {
+                "experiment": experiment,
+                "image": name,
+                "path": None if path is None else str(path),
+            }
+            done = _finished(config, folders[name], common_facts)
+            if done is None:
+                problem = _open_problem(path, prepare)
+                title = f"{number}/{len(images)} {name}"
+                done = _restore_image(
+                    config, title, folders[name], problem, assess, common_facts
+                )
+            for record in done:
+                _print_line(name, record)
+            records += done
     if len(images) > 1:
-        columns = [*scores, "seconds"]
+        columns = [*_scores(records[0]), "seconds"]
         print(reporting.write_table(Path(config.output_dir), records, columns))
     return records
+
+
+def _restore_image(
+    config: TaskConfig,
+    title: str,
+    folder: Path,
+    problem: Problem,
+    assess: Assess,
+    common_facts: Record,
+) -> list[Record]:
+    """One image by all methods; writes its folder."""
+    height, width, channels = problem.observation.values.shape
+    done = []
+    with reporting.progress(title) as report:
+        request = Request(
+            observation=problem.observation,
+            shape=(height, width, channels),
+            noise_known=config.options.noise_std is not None,
+            truth=problem.truth,
+            seed=config.seed,
+            folder=folder,
+            report=report,
+        )
+        for method, restoration in methods.restore(
+            config.methods, request, config.options, config.networks, config.running
+        ):
+            mean = np.where(np.isfinite(restoration.mean), restoration.mean, np.nan)
+            picture, scores = assess(problem, mean)
+            facts = common_facts | {"shape": picture.shape}
+            if restoration.std is not None and problem.truth is not None:
+                facts |= _agreement(restoration.std, mean - problem.truth)
+            record = _record(config, method, restoration, scores) | facts
+            done.append(Result(method, restoration, picture, record))
+    # In the order asked for; methods that share a run come together.
+    done.sort(key=lambda result: config.methods.index(result.method))
+    results.write(folder, problem.observation, problem.truth, done)
+    return [result.record for result in done]
+
+
+def _agreement(std: np.ndarray, error: np.ndarray) -> Record:
+    """Whether a restoration errs where it says that it may.
+
+    The rank correlation of standard deviation and size of the error, over pixels and
+    channels; and the share of errors within two standard deviations.
+    """
+    rank = scipy.stats.spearmanr(std.ravel(), np.abs(error).ravel()).statistic
+    return {
+        "std_error_rank_correlation": float(rank),
+        "error_within_2_std": float(np.mean(np.abs(error) < 2 * std)),
+    }
+
+
+def _finished(
+    config: TaskConfig, folder: Path, common_facts: Record
+) -> list[Record] | None:
+    """The records of an image that an interrupted run had finished, if it had."""
+    if not config.running.resume:
+        return None
+    records = []
+    for method in config.methods:
+        try:
+            text = results.metrics_file(folder, method, config.methods).read_text()
+            record = json.loads(text)
+        except (OSError, ValueError):
+            return None
+        same = _comparable(record.get("configuration")) == _comparable(
+            reporting.plain(dataclasses.asdict(config))
+        )
+        if not same or any(
+            record.get(key) != fact for key, fact in common_facts.items()
+        ):
+            return None
+        records.append(record)
+    return records
+
+
+def _comparable(configuration: object) -> object:
+    """A configuration without what does not change numbers."""
+    if not isinstance(configuration, dict):
+        return None
+    idle = ("output_dir", "images", "running")
+    return {key: value for key, value in configuration.items() if key not in idle}
 
 
 def exit_status(records: list[Record]) -> int:
@@ -198,6 +295,7 @@ def _record(
         "residual": restoration.residual,
         "converged": restoration.converged and finite,
         "message": restoration.message,
+        **restoration.facts,
         "hyperparameters": restoration.hyperparameters,
         "seed": config.seed,
         "configuration": dataclasses.asdict(config),
@@ -205,29 +303,16 @@ def _record(
     }
 
 
-def _write(
-    folder: Path, suffix: str, problem: Problem, picture: np.ndarray, record: Record
-) -> None:
-    # A method that diverged leaves its mark as black pixels.
-    picture = np.nan_to_num(picture, nan=0.0)
-    psnr = record["psnr"]
-    title = str(record["method"])
-    if psnr is not None:
-        title += f", {reporting.format_number('psnr', psnr)}"
-    images = [("observed", np.asarray(problem.observation.values)), (title, picture)]
-    errors = []
-    if problem.truth is not None:
-        images.append(("truth", problem.truth))
-        errors.append(("restored - truth", picture - problem.truth))
-    save_image(folder / f"restored{suffix}.png", picture)
-    save_figure(folder / f"figure{suffix}.png", panels(images, errors))
-    reporting.write_json(folder / f"metrics{suffix}.json", record)
+def _scores(record: Record) -> list[str]:
+    """Names of what the task scored."""
+    kinds = ("psnr", "ssim")
+    return [key for key in record if key.split("_")[0] in kinds]
 
 
-def _print_line(name: str, record: Record, scores: list[str]) -> None:
+def _print_line(name: str, record: Record) -> None:
     facts = [
         f"{reporting.title(score)} {reporting.format_number(score, record[score])}"
-        for score in scores
+        for score in _scores(record)
         if record[score] is not None
     ]
     facts.append(reporting.format_number("seconds", record["seconds"]))

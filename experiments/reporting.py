@@ -5,17 +5,22 @@ import importlib.metadata
 import json
 import math
 import platform
+import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import rich.console
 import rich.markup
+import rich.progress
 
 from dipgp.files import write_atomically
-from experiments.common import Report, UserError
+from experiments.common import UserError
+from experiments.restoration import Report
 
 TABLE_FILES = ("table.md", "table.json")
+SECONDS_BETWEEN_LINES = 30
 
 _UNITS = {"psnr": " dB", "seconds": " s"}
 _DECIMALS = {"psnr": 2, "ssim": 4, "seconds": 1}
@@ -60,7 +65,7 @@ def write_json(path: Path, record: object) -> None:
       path: the file.
       record: dictionaries, sequences, text, numbers and arrays, nested at will.
     """
-    text = json.dumps(_plain(record), indent=2, allow_nan=False)
+    text = json.dumps(plain(record), indent=2, allow_nan=False)
     write_atomically(path, f"{text}\n".encode())
 
 
@@ -123,21 +128,49 @@ def versions() -> dict[str, str]:
 
 @contextlib.contextmanager
 def progress(title: str) -> Iterator[Report]:
-    """Shows what is going on, on stderr, where that is a terminal.
+    """Shows what is going on, on stderr: a bar on a terminal, elsewhere now and then.
 
     Args:
       title: what stays in front of every report.
 
     Yields:
-      A function that takes the latest news.
+      A function that takes the latest news, and the part of the work that is done
+      where that is known.
     """
     console = rich.console.Console(stderr=True)
     if not console.is_terminal:
-        yield lambda news: None
+        yield _plain_report(title)
         return
-    title = rich.markup.escape(title)
-    with console.status(title) as status:
-        yield lambda news: status.update(f"{title}: {rich.markup.escape(news)}")
+    columns = (
+        rich.progress.SpinnerColumn(),
+        rich.progress.TextColumn("{task.description}"),
+        rich.progress.BarColumn(bar_width=20),
+        rich.progress.TextColumn("{task.fields[news]}", markup=False),
+        rich.progress.TimeRemainingColumn(compact=True),
+    )
+    with rich.progress.Progress(*columns, console=console, transient=True) as bars:
+        task = bars.add_task(rich.markup.escape(title), total=None, news="")
+
+        def report(news: str, fraction: float | None = None) -> None:
+            total = None if fraction is None else 1.0
+            bars.update(task, news=news, total=total, completed=fraction or 0.0)
+
+        yield report
+
+
+def _plain_report(title: str) -> Report:
+    """Lines for a log file, far apart; quick work leaves none."""
+    last = time.monotonic()
+
+    def report(news: str, fraction: float | None = None) -> None:
+        nonlocal last
+        if time.monotonic() - last < SECONDS_BETWEEN_LINES:
+            return
+        last = time.monotonic()
+        part = "" if fraction is None else f" {100 * fraction:.0f} %"
+        print(f"{title}:{part} {news}", file=sys.stderr, flush=True)
+
+    return report
 
 
 def _average(
@@ -152,13 +185,14 @@ def _average(
     return average
 
 
-def _plain(record: object) -> object:
+def plain(record: object) -> object:
+    """As JSON would give it back; numbers that are not finite become None."""
     if isinstance(record, Mapping):
-        return {str(key): _plain(value) for key, value in record.items()}
+        return {str(key): plain(value) for key, value in record.items()}
     if isinstance(record, list | tuple):
-        return [_plain(value) for value in record]
+        return [plain(value) for value in record]
     if hasattr(record, "tolist"):  # numpy's and JAX's arrays and scalars
-        return _plain(record.tolist())
+        return plain(record.tolist())
     if isinstance(record, float) and not math.isfinite(record):
         return None
     return record

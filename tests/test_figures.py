@@ -74,3 +74,46 @@ def test_pyplot_is_never_imported():
         sys.exit("matplotlib.pyplot" in sys.modules)
     """
     assert subprocess.run([sys.executable, "-c", program]).returncode == 0
+
+
+class TestOverview:
+    def test_images_maps_and_curves_each_have_their_place(self):
+        images = [(name, COLOUR) for name in "abcde"]
+        curve = figures.Curve("sgd", np.arange(3), np.array([1.0, 3.0, 2.0]))
+        figure = figures.overview(images, [("std", COLOUR)], [curve])
+        titles = [axis.get_title() for axis in figure.axes]
+        assert titles[:6] == ["a", "b", "c", "d", "e", "std"]
+        plot = figure.axes[-1]
+        assert plot.get_xlabel() == "iteration"
+        np.testing.assert_array_equal(plot.lines[0].get_ydata(), [1, 3, 2])
+
+    def test_maps_of_deviations_share_a_scale_and_pool_channels(self):
+        small, large = np.full((4, 5, 3), 0.1), np.full((4, 5, 3), 0.3)
+        small[..., 0] = 0.2
+        maps = [("small", small), ("large", large)]
+        figure = figures.overview([("image", COLOUR[:4, :5])], maps)
+        drawn = [axis.images[0] for axis in figure.axes[1:3]]
+        pooled = np.sqrt((0.04 + 0.01 + 0.01) / 3)
+        np.testing.assert_allclose(drawn[0].get_array(), np.full((4, 5), pooled))
+        for image in drawn:
+            np.testing.assert_allclose(image.get_clim(), (0, 0.3))
+
+    def test_curves_of_one_label_share_a_colour_and_a_name(self):
+        x = np.arange(3)
+        curves = [
+            figures.Curve("sgld", x, x + 1.0),
+            figures.Curve("sgd", x, x + 2.0),
+            figures.Curve("sgld", x, x + 3.0, dashed=True),
+        ]
+        plot = figures.overview([("image", COLOUR)], (), curves).axes[-1]
+        first, second, third = plot.lines
+        assert first.get_color() == third.get_color() != second.get_color()
+        names = [text.get_text() for text in plot.get_legend().get_texts()]
+        assert names == ["sgld", "sgd"]
+
+    def test_without_curves_there_is_no_plot(self):
+        assert len(figures.overview([("image", COLOUR)]).axes) == 1
+
+    def test_different_sizes_are_refused(self):
+        with pytest.raises(ValueError, match="one height and width"):
+            figures.overview([("a", COLOUR)], [("b", COLOUR[1:])])

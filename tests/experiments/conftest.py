@@ -8,7 +8,7 @@ from absl import flags
 from absl.testing import flagsaver
 
 from dipgp.images import save_image
-from experiments import common
+from experiments import common, gp_method
 from experiments.restoration import Restoration
 
 
@@ -37,8 +37,9 @@ class Averaging:
         self.calls = []
         self.outcome = {}
 
-    def __call__(self, observation, options, report):
-        report("averaging")
+    def __call__(self, request, options):
+        request.report("averaging")
+        observation = request.observation
         self.calls.append((observation, options))
         values, mask = np.asarray(observation.values), np.asarray(observation.mask)
         mean = values[mask != 0].mean(axis=0)
@@ -59,7 +60,7 @@ def averaging(monkeypatch) -> Averaging:
     """Stands in for the Gaussian process."""
     method = Averaging()
     monkeypatch.setattr("dipgp.figures._DOTS_PER_INCH", 20)  # a second a figure else
-    monkeypatch.setitem(common.METHODS, "gp", method)
+    monkeypatch.setattr(gp_method, "restore", method)
     return method
 
 

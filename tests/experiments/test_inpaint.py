@@ -8,7 +8,13 @@ import pytest
 
 from dipgp.images import drop_pixels, load_image, save_image
 from dipgp.summaries import psnr
-from experiments import common, image_tasks, inpaint
+from experiments import (
+    gp_method,
+    image_tasks,
+    inpaint,
+    network_method,
+    network_options,
+)
 from experiments.common import UserError
 from experiments.gp_method import GPOptions
 
@@ -168,13 +174,19 @@ class TestSeveralImages:
     def test_several_methods_share_a_folder(
         self, averaging, config, tmp_path, monkeypatch, capsys
     ):
-        monkeypatch.setitem(common.METHODS, "other", averaging)
-        inpaint.run(config(methods=("gp", "other")))
-        assert files(tmp_path / "run") == sorted(
+        def restore(names, settings, running, request):
+            return ((name, averaging(request, settings)) for name in names)
+
+        monkeypatch.setattr(network_method, "restore", restore)
+        smoke = network_options.settings("inpaint", "smoke", "sgd", {})
+        inpaint.run(config(methods=("gp", "sgd"), networks={"sgd": smoke}))
+        own = [
             f"{stem}_{method}.{ending}"
-            for method in ("gp", "other")
+            for method in ("gp", "sgd")
             for stem, ending in (name.split(".") for name in FILES)
-        )
+            if stem != "figure"
+        ]
+        assert files(tmp_path / "run") == sorted(["figure.png", *own])
         assert len(capsys.readouterr().out.splitlines()) == 2
 
 
@@ -227,7 +239,7 @@ class TestBadInput:
             (["--noisy"], "--noisy=True: expected --mask"),
             (["--noise_std=-1"], "--noise_std=-1.0: expected grey levels"),
             (["--sigma=nan"], "--sigma=nan: expected a positive number"),
-            (["--method=sgld"], "--method=sgld: expected a list among: gp"),
+            (["--method=langevin"], "--method=langevin: expected a list among: gp"),
             (["--method="], "--method=: expected a list among: gp"),
             (["--method=gp,gp"], "--method=gp,gp: expected each method once"),
             (["--seed=-1"], "--seed=-1: expected a number from 0"),
@@ -265,7 +277,7 @@ class TestBadInput:
         def refuse(*_):
             raise ValueError("sigma: expected less, got more")
 
-        monkeypatch.setitem(common.METHODS, "gp", refuse)
+        monkeypatch.setattr(gp_method, "restore", refuse)
         arguments = [f"--output_dir={tmp_path / 'run'}", f"--image={photographs[0]}"]
         assert binary(status, *arguments) == 2
         assert capsys.readouterr().err == "Error: sigma: expected less, got more\n"

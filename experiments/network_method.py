@@ -1,0 +1,167 @@
+"""Restoration by a network: descents of its weights, and samples of their posterior."""
+
+import dataclasses
+import hashlib
+import math
+from collections.abc import Iterator, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dipgp import networks
+from dipgp.observations import mean_squared_error
+from dipgp.summaries import moments
+from experiments import gp_method, network_run
+from experiments.network_options import NetworkSettings, Running
+from experiments.network_recipe import Data, Recipe
+from experiments.restoration import Request, Restoration
+
+# Methods of one run walk the same path and differ in what is read off it.
+RUNS = {
+    "sgd": "descent",
+    "sgd_avg": "descent",
+    "sgd_input": "descent_input",
+    "sgd_input_avg": "descent_input",
+    "sgd_weight_decay": "descent_decay",
+    "sgld": "sgld",
+    "psgld": "psgld",
+    "noisy_adam": "noisy_adam",
+}
+# Keys are folded from the seed by their use.
+INPUT = network_run.LAST_KEY + 1
+SAMPLERS = ("sgld", "psgld", "noisy_adam")
+
+
+def restore(
+    names: Sequence[str], settings: NetworkSettings, running: Running, request: Request
+) -> Iterator[tuple[str, Restoration]]:
+    """Runs a network once and reads all methods off it that share the run.
+
+    Args:
+      names: of methods with one value in `RUNS`.
+      settings: of the run.
+      running: what does not change its numbers.
+      request: what was seen.
+
+    Yields:
+      Name and restoration.
+    """
+    (run,) = {RUNS[name] for name in names}
+    if not request.noise_known and run in ("sgld", "psgld"):
+        request = _with_estimated_noise(request)
+    recipe = Recipe(run, settings, request.shape[2], request.forward)
+    outcome, verdict = network_run.drive(
+        recipe,
+        _data(recipe, request),
+        settings.chains if run in SAMPLERS else 1,
+        jax.random.key(request.seed),
+        running,
+        None if request.folder is None else request.folder / "checkpoints" / run,
+        _configuration(run, settings, request),
+        request.report,
+    )
+    for name in names:
+        yield name, _restoration(name, outcome, verdict, settings, request)
+
+
+def _data(recipe: Recipe, request: Request) -> Data:
+    """The arrays of a run; all runs of one seed have the same input."""
+    key = jax.random.fold_in(jax.random.key(request.seed), INPUT)
+    dtype = request.observation.values.dtype
+    channels = recipe.settings.input_channels
+    z = networks.uniform_input(key, request.shape[:2], channels).astype(dtype)
+    truth = None if request.truth is None else jnp.asarray(request.truth, dtype)
+    return Data(z, request.observation, truth)
+
+
+def _with_estimated_noise(request: Request) -> Request:
+    """The request with the noise that a Gaussian process's evidence finds."""
+    report = request.report
+    noise_std = gp_method.estimate_noise(request.observation, report)
+    observation = request.observation
+    observation = observation._replace(
+        noise_std=jnp.full_like(observation.noise_std, noise_std)
+    )
+    return dataclasses.replace(request, observation=observation, noise_known=True)
+
+
+def _configuration(
+    run: str, settings: NetworkSettings, request: Request
+) -> dict[str, object]:
+    """What a checkpoint must have in common with a run that goes on from it."""
+    seen = hashlib.sha256()
+    for array in request.observation:
+        seen.update(np.ascontiguousarray(array).tobytes())
+    return {
+        "run": run,
+        "seed": request.seed,
+        "observation": seen.hexdigest(),
+        **dataclasses.asdict(settings),
+    }
+
+
+def _restoration(
+    name: str,
+    outcome: network_run.Outcome,
+    verdict: network_run.Verdict,
+    settings: NetworkSettings,
+    request: Request,
+) -> Restoration:
+    progress = outcome.progress
+    pooled = network_run.pool(progress.collected.samples)
+    std = None
+    if RUNS[name] in SAMPLERS and float(pooled.weight) == 0:
+        # Ended before burn-in was over.
+        mean = progress.collected.average.value[0]
+    elif RUNS[name] in SAMPLERS:
+        mean = pooled.mean
+        std = np.sqrt(np.asarray(moments.variance(pooled)))
+        if not np.isfinite(std).all():
+            std = None  # of a single sample there is none
+    else:
+        # Output and average at the iteration where descents are read.
+        mean = progress.reading[1 if name.endswith("_avg") else 0][0]
+    keeps = RUNS[name] in SAMPLERS and outcome.samples.size > 0
+    noise_std = np.asarray(request.observation.noise_std)
+    trace = {key: values.mean(axis=0) for key, values in outcome.trace.items()}
+    return Restoration(
+        mean=np.asarray(mean),
+        seconds=float(outcome.seconds),
+        iterations=int(progress.taken[0]),
+        residual=math.sqrt(
+            float(mean_squared_error(request.observation, request.forward(mean)))
+        ),
+        hyperparameters={
+            **dataclasses.asdict(settings),
+            "noise_std": float(noise_std.flat[0]),
+        },
+        message=verdict.message,
+        converged=verdict.converged,
+        std=std,
+        trace=trace,
+        facts=_facts(name, outcome),
+        samples=outcome.samples if keeps else None,
+    )
+
+
+def _facts(name: str, outcome: network_run.Outcome) -> dict[str, object]:
+    """What a run shows that its final image does not."""
+    trace = outcome.trace
+    facts: dict[str, object] = {
+        "roll_backs": int(np.nanmax(trace["returns"])),
+        "iterations_a_second": trace["loss"].shape[1] / float(outcome.seconds),
+    }
+    for key in ("psnr", "psnr_average", "psnr_mean"):
+        values = trace.get(key)
+        if values is None or np.isnan(values).all():
+            continue
+        values = values[0]
+        facts |= {
+            f"trace_{key}_peak": float(np.nanmax(values)),
+            f"trace_{key}_peak_iteration": 1 + int(np.nanargmax(values)),
+            f"trace_{key}_end": float(values[-1]),
+        }
+    if RUNS[name] in SAMPLERS and outcome.samples.shape[1] >= 4:
+        facts |= network_run.diagnose(outcome.samples)
+    return facts

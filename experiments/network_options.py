@@ -1,0 +1,351 @@
+"""What a network method is told: presets, and flags that override them.
+
+`paper` is the reference protocol to the letter, `light` a smaller hourglass on a
+shorter schedule, chosen by measurement (docs/results.md), `smoke` a few seconds to see
+that all works.
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from absl import flags
+
+from dipgp.networks.parameters import Gamma, Initialisation
+from experiments.common import require
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NetworkSettings:
+    """All numbers of one run of a network's weights.
+
+    Attributes:
+      channels: of the hourglass at each scale, from the finest, down and up alike.
+      skip_channels: of each skip branch; 0 leaves the skips out.
+      input_channels: of the fixed input, uniform on [0, 0.1].
+      initialisation: of the weights, "reference" or "gaussian_process".
+      gamma: of batch norm at the start, "ones" or "uniform".
+      iterations: steps taken.
+      stop_at: iteration whose output a descent returns.
+      learning_rate: of Adam.
+      weight_decay: of Adam, added to the gradient.
+      input_noise: standard deviation of the noise on the input, drawn at each step.
+      average_decay: of the exponential average of outputs.
+      roll_back: fall of the fit to the data, in dB, that puts the run back.
+      step_size: eps of Langevin dynamics.
+      step_power: eps falls as (1 + t / step_offset)^-step_power; 0 keeps it.
+      step_offset: see step_power.
+      frozen_after: iterations after which the preconditioner stays as it is; 0 lets
+        it adapt for ever, at the price of a bias (`dipgp.inference.langevin`).
+      largest_scale: of the preconditioner.
+      temperature: of the posterior; 1 is Bayes' rule.
+      burn_in: iterations before samples count.
+      thinning: iterations from one counted sample to the next.
+      chains: independent chains, pooled.
+    """
+
+    channels: tuple[int, ...]
+    skip_channels: int = 4
+    input_channels: int = 32
+    initialisation: Initialisation = "reference"
+    gamma: Gamma = "ones"
+    iterations: int
+    stop_at: int
+    learning_rate: float = 0.01
+    weight_decay: float = 0.0
+    input_noise: float = 0.0
+    average_decay: float = 0.99
+    roll_back: float = 5.0
+    step_size: float = 0.01
+    step_power: float = 0.0
+    step_offset: float = 1000.0
+    frozen_after: int = 0
+    largest_scale: float = 1.0
+    temperature: float = 1.0
+    burn_in: int = 0
+    thinning: int = 1
+    chains: int = 1
+
+    def __post_init__(self) -> None:
+        """Raises UserError, naming the flag, on a number out of range."""
+        channels = ",".join(map(str, self.channels))
+        accepted = bool(self.channels) and min(self.channels) > 0
+        require(accepted, "channels", channels, "positive numbers, one a scale")
+        for name in ("input_channels", "iterations", "stop_at", "thinning", "chains"):
+            value = getattr(self, name)
+            require(value >= 1, name, value, "a number of at least 1")
+        for name in (
+            "learning_rate",
+            "step_size",
+            "step_offset",
+            "roll_back",
+            "largest_scale",
+        ):
+            value = getattr(self, name)
+            require(0 < value < math.inf, name, value, "a positive number")
+        for name in (
+            "skip_channels",
+            "weight_decay",
+            "input_noise",
+            "temperature",
+            "frozen_after",
+        ):
+            value = getattr(self, name)
+            require(0 <= value < math.inf, name, value, "a number of at least 0")
+        accepted = 0 <= self.average_decay < 1
+        require(accepted, "average_decay", self.average_decay, "at least 0, below 1")
+        accepted = self.step_power == 0 or 0.5 < self.step_power <= 1
+        expected = "0, or above 0.5 and up to 1"
+        require(accepted, "step_power", self.step_power, expected)
+        accepted = 0 <= self.burn_in < self.iterations
+        expected = f"from 0 to below the {self.iterations} iterations"
+        require(accepted, "burn_in", self.burn_in, expected)
+        accepted = self.stop_at <= self.iterations
+        expected = f"at most the {self.iterations} iterations"
+        require(accepted, "stop_at", self.stop_at, expected)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Running:
+    """What does not change a run's numbers.
+
+    Attributes:
+      log_every: iterations in one compiled program, after which the host hears of them.
+      checkpoint_minutes: from one checkpoint to the next; 0 writes none.
+      resume: whether to go on from a checkpoint.
+      samples: posterior samples of each chain to keep, evenly spaced.
+      on_divergence: "roll_back" to the last good state, or "stop" there.
+    """
+
+    log_every: int = 50
+    checkpoint_minutes: float = 2.0
+    resume: bool = False
+    samples: int = 0
+    on_divergence: str = "roll_back"
+
+    def __post_init__(self) -> None:
+        """Raises UserError, naming the flag, on a number out of range."""
+        expected = "a number of at least 1"
+        require(self.log_every >= 1, "log_every", self.log_every, expected)
+        minutes = self.checkpoint_minutes
+        accepted = 0 <= minutes < math.inf
+        require(accepted, "checkpoint_minutes", minutes, "a number of at least 0")
+        require(self.samples >= 0, "samples", self.samples, "a number of at least 0")
+
+
+# The hourglass of both papers, and the narrower list of the DIP repository.
+_FULL = (128, 128, 128, 128, 128)
+_NARROW = (16, 32, 64, 128, 128)
+
+Settings = Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Preset:
+    """Settings of a protocol: of all methods, and by method, which wins.
+
+    Attributes:
+      shared: of every method.
+      methods: by method's name.
+    """
+
+    shared: Settings
+    methods: Mapping[str, Settings]
+
+
+def _paper(stop_plain: int, stop_noisy: int, shared: Settings, noise: float) -> Preset:
+    """The reference protocol, which reads SGD at fixed iterations.
+
+    Args:
+      stop_plain: iteration at which descents without input noise are read.
+      stop_noisy: at which those with it are.
+      shared: of every method.
+      noise: standard deviation of the input's noise.
+    """
+    noisy = {"input_noise": noise, "stop_at": stop_noisy}
+    return Preset(
+        {"stop_at": stop_plain, "channels": _FULL, **shared},
+        {
+            "sgd_input": noisy,
+            "sgd_input_avg": noisy,
+            "sgd_weight_decay": {"weight_decay": 5e-8},
+            "noisy_adam": {**noisy, "weight_decay": 5e-8},
+            # Standard normal weights: one bound on the preconditioner fits them all.
+            "psgld": {"initialisation": "gaussian_process"},
+            "sgld": {"initialisation": "gaussian_process", "step_size": 1e-5},
+        },
+    )
+
+
+_SAMPLED: Settings = {"iterations": 20_000, "burn_in": 7_000, "thinning": 50}
+_LIGHT: Settings = {"channels": _NARROW, "iterations": 2_500, "burn_in": 800}
+_SMOKE: Settings = {"channels": (8, 8), "iterations": 40, "burn_in": 20}
+
+PRESETS: Mapping[str, Mapping[str, Preset]] = {
+    "denoise": {
+        "paper": _paper(500, 1_800, _SAMPLED, 1 / 30),
+        "light": _paper(200, 1_800, _LIGHT, 1 / 30),
+        "smoke": _paper(10, 20, _SMOKE, 1 / 30),
+    },
+    # What the reference ran SGLD with is unknown here; the learning rate is that of the
+    # deep image prior's own code on the same images.
+    "inpaint": {
+        "paper": _paper(5_000, 11_000, {**_SAMPLED, "learning_rate": 0.001}, 0.03),
+        "light": _paper(1_000, 2_500, _LIGHT, 0.03),
+        "smoke": _paper(10, 20, _SMOKE, 0.03),
+    },
+}
+
+PRESET = flags.DEFINE_enum(
+    "preset",
+    "light",
+    ["paper", "light", "smoke"],
+    "Sizes and schedules of the network methods: the reference protocol (hours on a "
+    "processor), a tenth of its arithmetic, or a few seconds.",
+)
+_OVERRIDES = {
+    "channels": flags.DEFINE_list(
+        "channels", None, "Channels of the hourglass, one number a scale, finest first."
+    ),
+    "skip_channels": flags.DEFINE_integer(
+        "skip_channels", None, "Channels of each skip branch; 0 for none."
+    ),
+    "input_channels": flags.DEFINE_integer(
+        "input_channels", None, "Channels of the fixed random input."
+    ),
+    "initialisation": flags.DEFINE_enum(
+        "initialisation",
+        None,
+        ["reference", "gaussian_process"],
+        "Weights that carry their own scale, or standard normal ones that are scaled "
+        "in the forward pass.",
+    ),
+    "gamma": flags.DEFINE_enum(
+        "gamma",
+        None,
+        ["ones", "uniform"],
+        "Batch norm's scales at the start: ones, or U(0, 1) as in PyTorch up to 1.1.",
+    ),
+    "iterations": flags.DEFINE_integer("iterations", None, "Steps of each network."),
+    "stop_at": flags.DEFINE_integer(
+        "stop_at", None, "Iteration at which the sgd methods are read."
+    ),
+    "learning_rate": flags.DEFINE_float("learning_rate", None, "Of Adam."),
+    "weight_decay": flags.DEFINE_float(
+        "weight_decay", None, "Of Adam, for every method."
+    ),
+    "input_noise": flags.DEFINE_float(
+        "input_noise",
+        None,
+        "Standard deviation of the noise on the input, for every method.",
+    ),
+    "average_decay": flags.DEFINE_float(
+        "average_decay", None, "Decay of the exponential average of outputs."
+    ),
+    "roll_back": flags.DEFINE_float(
+        "roll_back",
+        None,
+        "A fall of the fit to the data by more than so many dB puts the run back.",
+    ),
+    "step_size": flags.DEFINE_float(
+        "step_size", None, "Step eps of sgld and psgld; their noise has variance eps."
+    ),
+    "step_power": flags.DEFINE_float(
+        "step_power",
+        None,
+        "eps falls as (1 + t / step_offset)^-step_power; 0 keeps it constant.",
+    ),
+    "step_offset": flags.DEFINE_float(
+        "step_offset", None, "Iterations during which eps hardly falls."
+    ),
+    "frozen_after": flags.DEFINE_integer(
+        "frozen_after",
+        None,
+        "Iterations after which psgld's preconditioner is kept as it is; 0 for never.",
+    ),
+    "largest_scale": flags.DEFINE_float(
+        "largest_scale", None, "Bound on psgld's preconditioner."
+    ),
+    "temperature": flags.DEFINE_float(
+        "temperature", None, "Of the posterior that is sampled."
+    ),
+    "burn_in": flags.DEFINE_integer(
+        "burn_in", None, "Iterations before samples count."
+    ),
+    "thinning": flags.DEFINE_integer(
+        "thinning", None, "Iterations from one counted sample to the next."
+    ),
+    "chains": flags.DEFINE_integer("chains", None, "Independent chains of a sampler."),
+}
+LOG_EVERY = flags.DEFINE_integer(
+    "log_every", 50, "Iterations in one compiled program, between two signs of life."
+)
+CHECKPOINT_MINUTES = flags.DEFINE_float(
+    "checkpoint_minutes", 2.0, "Minutes between checkpoints; 0 for none."
+)
+RESUME = flags.DEFINE_bool(
+    "resume", False, "Go on with a run in --output_dir that was interrupted."
+)
+SAMPLES = flags.DEFINE_integer(
+    "samples", 0, "Posterior samples of each chain to keep, in samples.npz."
+)
+ON_DIVERGENCE = flags.DEFINE_enum(
+    "on_divergence",
+    "roll_back",
+    ["roll_back", "stop"],
+    "What follows when a run diverges: back to its last good state, or an end there.",
+)
+
+
+def settings(
+    experiment: str, preset: str, method: str, overrides: Mapping[str, Any]
+) -> NetworkSettings:
+    """A method's settings: the preset's, then what was asked for.
+
+    Args:
+      experiment: "denoise" or "inpaint".
+      preset: "paper", "light" or "smoke".
+      method: its name.
+      overrides: by attribute of `NetworkSettings`.
+
+    Raises:
+      UserError: on a number out of range.
+    """
+    chosen = PRESETS[experiment][preset]
+    fields = {**chosen.shared, **chosen.methods.get(method, {}), **overrides}
+    iterations = fields["iterations"]
+    if "iterations" in overrides:
+        # A shorter run keeps the proportions of the preset's.
+        for name in ("stop_at", "burn_in"):
+            if name not in overrides and name in fields:
+                fields[name] = min(fields[name], max(iterations // 2, 1))
+    return NetworkSettings(**fields)
+
+
+def overrides_from_flags() -> dict[str, Any]:
+    """What the flags ask for, by attribute of `NetworkSettings`.
+
+    Raises:
+      UserError: on channels that are no numbers.
+    """
+    asked: dict[str, Any] = {
+        name: flag.value for name, flag in _OVERRIDES.items() if flag.value is not None
+    }
+    if "channels" in asked:
+        given = ",".join(asked["channels"])
+        accepted = all(number.strip().isdigit() for number in asked["channels"])
+        require(accepted, "channels", given, "positive numbers, one a scale")
+        asked["channels"] = tuple(int(number) for number in asked["channels"])
+    return asked
+
+
+def running_from_flags() -> Running:
+    """How to run, from the flags."""
+    return Running(
+        log_every=LOG_EVERY.value,
+        checkpoint_minutes=CHECKPOINT_MINUTES.value,
+        resume=RESUME.value,
+        samples=SAMPLES.value,
+        on_divergence=ON_DIVERGENCE.value,
+    )

@@ -1,0 +1,150 @@
+"""How a run of a network goes, apart from the arrays that it goes on.
+
+A recipe is static and hashable, so that one compiled program serves all images of a
+size.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from dipgp import architecture, networks
+from dipgp.inference import descent, guard, langevin, loop, noisy_adam, schedules
+from dipgp.inference.method import Method, Objective, Parameters
+from dipgp.observations import Observation, log_likelihood, mean_squared_error
+from experiments.network_options import NetworkSettings
+
+Array = jax.Array
+
+
+class Data(NamedTuple):
+    """The arrays of an image's runs.
+
+    Attributes:
+      z: (H, W, input channels) the network's fixed input.
+      observation: what was seen.
+      truth: (H, W, C) intensities, or None.
+    """
+
+    z: Array
+    observation: Observation
+    truth: Array | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """What a run does.
+
+    Attributes:
+      run: "descent", "descent_input", "descent_decay", "sgld", "psgld" or
+        "noisy_adam".
+      settings: all numbers.
+      channels: of the image.
+      forward: from an image to what the observation sees of it, before the mask.
+    """
+
+    run: str
+    settings: NetworkSettings
+    channels: int
+    forward: Callable[[Array], Array]
+
+    @property
+    def network(self) -> networks.Network:
+        """The hourglass of the settings."""
+        settings = self.settings
+        net = architecture.skip_net(
+            len(settings.channels),
+            channels_down=settings.channels,
+            channels_up=settings.channels,
+            channels_skip=settings.skip_channels,
+            input_channels=settings.input_channels,
+            output_channels=self.channels,
+        )
+        return networks.build(
+            net, initialisation=settings.initialisation, gamma=settings.gamma
+        )
+
+    def method(self, data: Data) -> Method:
+        """The run's method on an image."""
+        settings = self.settings
+        if self.run.startswith("descent"):
+            optimiser = descent.adam(settings.learning_rate, settings.weight_decay)
+            return descent.descend(self._loss(data), optimiser)
+        if self.run == "noisy_adam":
+            return noisy_adam.noisy_adam(
+                self._loss(data), settings.learning_rate, settings.weight_decay
+            )
+        preconditioner = None
+        if self.run == "psgld":
+            preconditioner = langevin.RootMeanSquare(
+                frozen_after=settings.frozen_after or None,
+                maximum=settings.largest_scale,
+            )
+        return langevin.sgld(
+            self._log_density(data),
+            self._schedule(),
+            temperature=settings.temperature,
+            preconditioner=preconditioner,
+        )
+
+    def plan(self, data: Data) -> loop.Plan:
+        """What is collected on the way."""
+        settings, truth = self.settings, data.truth
+        scores = {}
+        if truth is not None:
+            scores["psnr"] = lambda image: (
+                -10 * jnp.log10(jnp.mean(jnp.square(image - truth)))
+            )
+        weight: schedules.Schedule = loop.equal_weights
+        if self.run in ("sgld", "psgld") and settings.step_power > 0:
+            # Each state counts for the time that the chain spends there.
+            weight = self._schedule()
+        return loop.Plan(
+            fit=lambda image: guard.fit_in_decibels(
+                data.observation, self.forward(image)
+            ),
+            tolerance_db=settings.roll_back,
+            burn_in=settings.burn_in,
+            thinning=settings.thinning,
+            sample_weight=weight,
+            average_decay=settings.average_decay,
+            read_at=settings.stop_at,
+            scores=scores,
+        )
+
+    def _output(self, data: Data, parameters: Parameters, key: Array) -> Array:
+        """The network's image, the input's noise drawn from the key."""
+        z, std = data.z, self.settings.input_noise
+        if std:
+            z = z + std * jax.random.normal(key, z.shape, z.dtype)
+        return self.network.apply(parameters, z)
+
+    def _loss(self, data: Data) -> Objective:
+        """Mean squared misfit to what was seen."""
+
+        def loss(parameters: Parameters, key: Array) -> tuple[Array, Array]:
+            image = self._output(data, parameters, key)
+            return mean_squared_error(data.observation, self.forward(image)), image
+
+        return loss
+
+    def _log_density(self, data: Data) -> Objective:
+        """Log of likelihood times prior."""
+
+        def log_density(parameters: Parameters, key: Array) -> tuple[Array, Array]:
+            image = self._output(data, parameters, key)
+            likelihood = log_likelihood(data.observation, self.forward(image))
+            return likelihood + self.network.log_prior(parameters), image
+
+        return log_density
+
+    def _schedule(self) -> schedules.Schedule:
+        settings = self.settings
+        if settings.step_power == 0:
+            return schedules.constant(settings.step_size)
+        return schedules.polynomial(
+            settings.step_size, settings.step_offset, settings.step_power
+        )

@@ -1,0 +1,278 @@
+"""Driving compiled runs from the host: signs of life, checkpoints, interruptions.
+
+The host hears of a run once in `log_every` iterations; all that lies between is one
+compiled program.
+"""
+
+import functools
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dipgp.inference import chains, loop
+from dipgp.inference.checkpoint import CheckpointError, Checkpoints
+from dipgp.inference.guard import GAVE_UP
+from dipgp.inference.interruption import Clock, Interruption
+from dipgp.summaries import diagnostics, moments
+from experiments.common import UserError
+from experiments.network_options import Running
+from experiments.network_recipe import Data, Recipe
+from experiments.restoration import Interrupted, Report
+
+# Every so many pixels along each axis are diagnosed; all would take minutes.
+_DIAGNOSED = 8
+
+# What keys are for; each is folded from the seed's by its number.
+WEIGHTS, RUN = range(2)
+LAST_KEY = RUN
+
+
+class Outcome(NamedTuple):
+    """Runs as the host sees them, and what a checkpoint holds.
+
+    Attributes:
+      progress: with a leading axis of chains.
+      trace: by name, (chains, iterations); NaN where the runs have not been.
+      samples: (chains, draws, H, W, C).
+      drawn: () how many of the draws are there.
+      seconds: () spent so far.
+    """
+
+    progress: loop.Progress
+    trace: dict[str, np.ndarray]
+    samples: np.ndarray
+    drawn: np.ndarray
+    seconds: np.ndarray
+
+
+class Verdict(NamedTuple):
+    """What became of a run.
+
+    Attributes:
+      converged: whether it stood to the end.
+      message: what happened, with advice.
+    """
+
+    converged: bool
+    message: str
+
+
+def drive(
+    recipe: Recipe,
+    data: Data,
+    chain_count: int,
+    key: jax.Array,
+    running: Running,
+    folder: Path | None,
+    configuration: Mapping[str, Any],
+    report: Report,
+) -> tuple[Outcome, Verdict]:
+    """Runs all iterations, from the start or from a checkpoint.
+
+    Args:
+      recipe: what to do.
+      data: on what.
+      chain_count: how many chains, which start and draw differently.
+      key: of all draws.
+      running: what does not change the numbers.
+      folder: of the checkpoints; None for none.
+      configuration: what a checkpoint must have in common with the run.
+      report: is told how far the run is.
+
+    Returns:
+      The runs at their end, and what became of them.
+
+    Raises:
+      Interrupted: on SIGTERM or SIGINT, after a checkpoint was written.
+      UserError: where there is a checkpoint that cannot be used.
+    """
+    iterations = recipe.settings.iterations
+    outcome = _blank(recipe, data, _begin(recipe, data, chain_count, key), running)
+    stacked = jax.tree.map(lambda leaf: jnp.stack([leaf] * chain_count), data)
+    checkpoints = None
+    if folder is not None and running.checkpoint_minutes > 0:
+        checkpoints = Checkpoints(folder, configuration)
+        if running.resume:
+            outcome = _restored(checkpoints, outcome)
+        else:
+            checkpoints.forget()
+        clock = Clock(every_minutes=running.checkpoint_minutes)
+    begun = time.monotonic() - float(outcome.seconds)
+    count = int(outcome.progress.taken[0])
+    verdict = Verdict(True, "ran to the end")
+
+    with Interruption() as interruption:
+        while count < iterations:
+            length = min(running.log_every, iterations - count)
+            outcome, stacked, piece = _advance(recipe, outcome, stacked, count, length)
+            count += length
+            elapsed = time.monotonic() - begun
+            outcome = _sampled(outcome, recipe.settings.burn_in, count, iterations)
+            outcome = outcome._replace(seconds=np.asarray(elapsed))
+            report(_news(piece, count, iterations, elapsed), count / iterations)
+            verdict = _verdict(outcome, piece, count - length, running.on_divergence)
+            over = count >= iterations or not verdict.converged
+            urgent = over or interruption.requested
+            if checkpoints and (clock.due(count) or urgent):
+                checkpoints.save(count, outcome)
+            if not verdict.converged:
+                break
+            if interruption.requested and not over:
+                raise Interrupted(count, iterations, checkpoints is not None)
+    return outcome, verdict
+
+
+def pool(collected: moments.Moments) -> moments.Moments:
+    """The moments of all chains together, from a leading axis of chains."""
+    count = collected.weight.shape[0]
+    each = [jax.tree.map(lambda leaf, i=i: leaf[i], collected) for i in range(count)]
+    pooled = each[0]
+    for other in each[1:]:
+        pooled = moments.merge(pooled, other)
+    return pooled
+
+
+def diagnose(samples: np.ndarray) -> dict[str, float]:
+    """Medians over pixels of R-hat and effective sample size, and the worst R-hat."""
+    thinned = samples[:, :, ::_DIAGNOSED, ::_DIAGNOSED]
+    mixing = diagnostics.diagnose(thinned)
+    return {
+        "rhat_median": float(np.nanmedian(mixing.rhat)),
+        "rhat_largest": float(np.nanmax(mixing.rhat)),
+        "effective_samples_median": float(np.nanmedian(mixing.bulk)),
+    }
+
+
+def _begin(
+    recipe: Recipe, data: Data, chain_count: int, key: jax.Array
+) -> loop.Progress:
+    """Chains before their first step, stacked; each draws from keys of its own."""
+    network, method = recipe.network, recipe.method(data)
+    key_weights, key_run = (jax.random.fold_in(key, use) for use in (WEIGHTS, RUN))
+    runs = []
+    for chain in range(chain_count):
+        start = network.init(jax.random.fold_in(key_weights, chain), data.z)
+        like = jax.eval_shape(network.apply, start, data.z)
+        runs.append(loop.begin(method, start, jax.random.fold_in(key_run, chain), like))
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *runs)
+
+
+def _blank(
+    recipe: Recipe, data: Data, progress: loop.Progress, running: Running
+) -> Outcome:
+    """A run of which nothing has happened yet, its arrays in their final shapes."""
+    count, *shape = progress.output.shape
+    one = jax.tree.map(lambda leaf: leaf[0], progress)
+    method, plan = recipe.method(data), recipe.plan(data)
+    _, trace = jax.eval_shape(lambda run: loop.step(method, plan, run), one)
+    iterations = recipe.settings.iterations
+    return Outcome(
+        progress=progress,
+        trace={name: np.full((count, iterations), np.nan) for name in trace},
+        samples=np.zeros((count, running.samples, *shape), progress.output.dtype),
+        drawn=np.zeros((), np.int64),
+        seconds=np.zeros(()),
+    )
+
+
+def _restored(checkpoints: Checkpoints, blank: Outcome) -> Outcome:
+    try:
+        found = checkpoints.restore(blank)
+    except CheckpointError as error:
+        raise UserError(f"--resume: {error}") from error
+    if found is None:
+        return blank
+    for warning in found.warnings:
+        print(f"Warning: {warning}", file=sys.stderr, flush=True)
+    return found.state
+
+
+@functools.lru_cache(maxsize=16)
+def _scan(recipe: Recipe, length: int) -> chains.Advance:
+    """One function a recipe and length: a compiled program is found by its identity."""
+
+    def advance(
+        carry: tuple[loop.Progress, Data],
+    ) -> tuple[tuple[loop.Progress, Data], loop.Trace]:
+        progress, data = carry
+        steps = loop.scan_steps(recipe.method(data), recipe.plan(data), length)
+        progress, trace = steps(progress)
+        return (progress, data), trace
+
+    return advance
+
+
+def _advance(
+    recipe: Recipe, outcome: Outcome, data: Data, count: int, length: int
+) -> tuple[Outcome, Data, dict[str, np.ndarray]]:
+    """Makes `length` steps after the first `count`; also gives their own trace."""
+    carry = (outcome.progress, data)
+    advance, devices = _scan(recipe, length), _devices(outcome)
+    (progress, data), piece = chains.run_chains(advance, carry, devices)
+    piece = {name: np.asarray(values) for name, values in piece.items()}
+    for name, values in piece.items():
+        outcome.trace[name][:, count : count + length] = values
+    return outcome._replace(progress=progress), data, piece
+
+
+def _devices(outcome: Outcome) -> Sequence[jax.Device] | None:
+    """Several, where the chains can be shared out over them evenly."""
+    available = jax.local_devices()
+    count = outcome.progress.taken.shape[0]
+    return available if len(available) > 1 and count % len(available) == 0 else None
+
+
+def _sampled(outcome: Outcome, burn_in: int, count: int, iterations: int) -> Outcome:
+    """Keeps the latest outputs where one of the evenly spaced draws is due."""
+    draws = outcome.samples.shape[1]
+    if draws == 0 or count <= burn_in:
+        return outcome
+    due = (count - burn_in) * draws // (iterations - burn_in)
+    if due <= outcome.drawn:
+        return outcome
+    samples = outcome.samples.copy()
+    samples[:, due - 1] = np.asarray(outcome.progress.output)
+    return outcome._replace(samples=samples, drawn=np.asarray(due))
+
+
+def _news(
+    piece: Mapping[str, np.ndarray], count: int, iterations: int, elapsed: float
+) -> str:
+    rate = count / elapsed
+    facts = [f"{count}/{iterations}", f"loss {np.mean(piece['loss'][:, -1]):.4g}"]
+    facts += [
+        f"{title} {np.mean(piece[name][:, -1]):.2f} dB"
+        for name, title in (("psnr", "PSNR"), ("psnr_mean", "of the mean"))
+        if name in piece and np.isfinite(piece[name][:, -1]).all()
+    ]
+    facts.append(f"{rate:.1f} it/s" if rate >= 1 else f"{1 / rate:.1f} s/it")
+    return ", ".join(facts)
+
+
+def _verdict(
+    outcome: Outcome, piece: Mapping[str, np.ndarray], count: int, on_divergence: str
+) -> Verdict:
+    """Whether a period went well; it began after `count` steps."""
+    broken = ~np.isfinite(piece["loss"])
+    where = ""
+    if broken.any():
+        chain, step = np.argwhere(broken)[0]
+        loss = piece["loss"][chain, step]
+        where = f"; the loss was {loss:g} at iteration {count + step + 1}"
+    guards = outcome.progress.guard
+    if (np.asarray(guards.code) == GAVE_UP).any():
+        one = jax.tree.map(lambda leaf: leaf[np.argmax(guards.code)], guards)
+        return Verdict(False, f"{one.advice}{where}")
+    if on_divergence == "stop" and broken.any():
+        return Verdict(
+            False,
+            f"diverged{where}; the last good state was kept; try a smaller "
+            "--learning_rate or --step_size, or --on_divergence=roll_back",
+        )
+    return Verdict(True, "ran to the end")

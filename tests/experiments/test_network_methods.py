@@ -1,0 +1,299 @@
+import csv
+import json
+import os
+import signal
+
+import numpy as np
+import pytest
+
+from experiments import (
+    denoise,
+    gp_method,
+    image_tasks,
+    methods,
+    network_method,
+    network_options,
+    network_run,
+)
+from experiments.common import UserError
+from experiments.gp_method import GPOptions
+from experiments.network_options import NetworkSettings, Running
+from experiments.restoration import Interrupted
+
+# One recipe for most tests, so that its program is compiled once.
+SETTINGS = NetworkSettings(channels=(4,), iterations=12, stop_at=6, burn_in=4)
+NOISE = GPOptions(noise_std=25 / 255)
+
+
+@pytest.fixture(autouse=True)
+def _quick_figures(monkeypatch):
+    monkeypatch.setattr("dipgp.figures._DOTS_PER_INCH", 20)
+
+
+@pytest.fixture
+def config(tmp_path, photographs):
+    def make(*names, settings=SETTINGS, running=None, **changes):
+        fields = {
+            "output_dir": str(tmp_path / "run"),
+            "images": (photographs[0],),
+            "methods": names,
+            "options": NOISE,
+            "networks": {name: settings for name in names if name != "gp"},
+            "running": running or Running(log_every=5, checkpoint_minutes=60),
+        }
+        return denoise.DenoiseConfig(**(fields | changes))
+
+    return make
+
+
+def picture(folder, name="restored.png"):
+    return (folder / name).read_bytes()
+
+
+class TestRuns:
+    def test_methods_that_differ_in_what_is_read_share_a_run(self):
+        settings = {
+            name: network_options.settings("denoise", "smoke", name, {})
+            for name in network_method.RUNS
+        }
+        names = ["gp", "sgd", "psgld", "sgd_avg", "sgd_input_avg", "sgd_input"]
+        assert methods.group_by_run(names, settings) == [
+            ["gp"],
+            ["sgd", "sgd_avg"],
+            ["psgld"],
+            ["sgd_input_avg", "sgd_input"],
+        ]
+
+    def test_other_settings_need_another_run(self):
+        settings = {
+            name: network_options.settings("denoise", "smoke", name, {"stop_at": stop})
+            for name, stop in (("sgd", 10), ("sgd_avg", 11))
+        }
+        groups = methods.group_by_run(["sgd", "sgd_avg"], settings)
+        assert groups == [["sgd"], ["sgd_avg"]]
+
+    def test_descent_and_its_average_are_read_at_one_iteration_of_one_trace(
+        self, config, tmp_path
+    ):
+        plain, average = denoise.run(config("sgd", "sgd_avg"))
+        assert plain["seconds"] == average["seconds"]
+        with (tmp_path / "run" / "trace_sgd.csv").open() as file:
+            rows = list(csv.DictReader(file))
+        assert [row["iteration"] for row in rows] == [str(i) for i in range(1, 13)]
+        at = rows[SETTINGS.stop_at - 1]
+        assert plain["psnr_unclipped"] == pytest.approx(float(at["psnr"]), abs=1e-3)
+        found = average["psnr_unclipped"]
+        assert found == pytest.approx(float(at["psnr_average"]), abs=1e-3)
+        best = max(float(row["psnr"]) for row in rows)
+        assert plain["trace_psnr_peak"] == pytest.approx(best, abs=1e-3)
+
+    def test_a_sampler_gives_the_mean_of_its_samples_and_their_spread(
+        self, config, tmp_path
+    ):
+        running = Running(log_every=1, samples=8)
+        (record,) = denoise.run(config("psgld", running=running))
+        run = tmp_path / "run"
+        samples = np.load(run / "samples.npz")["samples"]
+        # Eight draws, every one of the eight iterations after burn-in.
+        assert samples.shape == (1, 8, 12, 16, 1)
+        std = np.load(run / "uncertainty.npz")["std"]
+        np.testing.assert_allclose(std, samples.std(axis=(0, 1), ddof=1), rtol=1e-3)
+        with (run / "trace.csv").open() as file:
+            last = list(csv.DictReader(file))[-1]
+        found = record["psnr_unclipped"]
+        assert found == pytest.approx(float(last["psnr_mean"]), abs=1e-3)
+        assert -1 <= record["std_error_rank_correlation"] <= 1
+        assert 0 <= record["error_within_2_std"] <= 1
+        assert record["rhat_median"] > 0
+        assert (run / "uncertainty.png").exists()
+
+    def test_chains_differ_and_are_pooled(self, config, tmp_path):
+        settings = dict(vars(SETTINGS), chains=2)
+        running = Running(log_every=4, samples=2)
+        denoise.run(
+            config("psgld", settings=NetworkSettings(**settings), running=running)
+        )
+        samples = np.load(tmp_path / "run" / "samples.npz")["samples"]
+        assert samples.shape[0] == 2
+        assert np.abs(samples[0] - samples[1]).min(initial=1) >= 0
+        assert not np.allclose(samples[0], samples[1])
+
+    def test_one_seed_gives_identical_files_and_another_does_not(
+        self, config, tmp_path
+    ):
+        pictures = []
+        for folder, seed in (("one", 0), ("two", 0), ("three", 1)):
+            denoise.run(config("psgld", output_dir=str(tmp_path / folder), seed=seed))
+            pictures.append(picture(tmp_path / folder))
+        assert pictures[0] == pictures[1] != pictures[2]
+
+
+def end_at(iteration):
+    """A stand-in for the driver's news that asks the process to end on the way."""
+    tell = network_run._news
+
+    def news(piece, count, iterations, elapsed):
+        if count >= iteration:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return tell(piece, count, iterations, elapsed)
+
+    return news
+
+
+class TestInterruptions:
+    def test_a_run_that_was_ended_goes_on_to_the_same_result(
+        self, config, tmp_path, monkeypatch
+    ):
+        denoise.run(config("psgld", output_dir=str(tmp_path / "whole")))
+        with monkeypatch.context() as patch:
+            patch.setattr(network_run, "_news", end_at(5))
+            with pytest.raises(Interrupted, match=r"after 5 of 12; add --resume"):
+                denoise.run(config("psgld"))
+        assert not (tmp_path / "run" / "restored.png").exists()
+        running = Running(log_every=5, checkpoint_minutes=60, resume=True)
+        denoise.run(config("psgld", running=running))
+        assert picture(tmp_path / "run") == picture(tmp_path / "whole")
+        for name in ("trace.csv", "uncertainty.png"):
+            assert picture(tmp_path / "run", name) == picture(tmp_path / "whole", name)
+
+    def test_the_command_line_says_how_to_go_on(
+        self, binary, photographs, tmp_path, monkeypatch, capsys
+    ):
+        monkeypatch.setattr(network_run, "_news", end_at(5))
+        arguments = [
+            f"--output_dir={tmp_path / 'run'}",
+            f"--image={photographs[0]}",
+            "--method=psgld",
+            "--channels=4",
+            "--iterations=12",
+            "--log_every=5",
+        ]
+        status = binary(
+            lambda: image_tasks.exit_status(denoise.run(denoise.config_from_flags())),
+            *arguments,
+        )
+        assert status == 130
+        assert "stopped after 5 of 12; add --resume" in capsys.readouterr().err
+
+    def test_other_settings_do_not_go_on_from_a_checkpoint(
+        self, config, tmp_path, monkeypatch
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(network_run, "_news", end_at(5))
+            with pytest.raises(Interrupted):
+                denoise.run(config("psgld"))
+        settings = NetworkSettings(**dict(vars(SETTINGS), step_size=0.02))
+        running = Running(log_every=5, checkpoint_minutes=60, resume=True)
+        with pytest.raises(UserError, match=r"--resume: .*step_size = 0.02"):
+            denoise.run(config("psgld", settings=settings, running=running))
+
+    def test_a_data_set_goes_on_with_the_images_that_are_left(
+        self, averaging, config, tmp_path, photographs
+    ):
+        run = config("gp", images=(photographs[0],))
+        denoise.run(run)
+        # The same folder that the image has in a run of two.
+        (tmp_path / "run" / "grey").mkdir()
+        for path in (tmp_path / "run").glob("*.*"):
+            path.rename(tmp_path / "run" / "grey" / path.name)
+        running = Running(resume=True, log_every=5, checkpoint_minutes=60)
+        records = denoise.run(config("gp", images=tuple(photographs), running=running))
+        assert len(averaging.calls) == 2
+        assert [record["image"] for record in records] == ["grey", "colour"]
+        table = json.loads((tmp_path / "run" / "table.json").read_text())
+        assert len(table["images"]) == 2
+
+
+class TestDivergence:
+    def test_it_ends_with_a_clear_word_and_the_last_good_state(
+        self, config, tmp_path, capsys
+    ):
+        settings = NetworkSettings(**dict(vars(SETTINGS), step_size=1e30))
+        running = Running(log_every=5, on_divergence="stop")
+        records = denoise.run(config("psgld", settings=settings, running=running))
+        assert image_tasks.exit_status(records) == 1
+        assert "NOT CONVERGED: diverged" in capsys.readouterr().out
+        assert "at iteration" in records[0]["message"]
+        assert (tmp_path / "run" / "restored.png").exists()
+        assert np.isfinite(records[0]["psnr"])
+
+
+class TestNoise:
+    def test_an_unknown_noise_is_estimated_for_samplers(self, config, monkeypatch):
+        monkeypatch.setattr(gp_method, "estimate_noise", lambda *_: 0.125)
+        run = config("psgld", noisy=True, options=GPOptions())
+        (record,) = denoise.run(run)
+        assert record["hyperparameters"]["noise_std"] == 0.125
+        assert record["psnr"] is None
+
+
+class TestSettings:
+    def test_the_paper_preset_is_the_reference_protocol(self):
+        plain = network_options.settings("denoise", "paper", "sgd", {})
+        assert plain.channels == (128,) * 5
+        assert (plain.iterations, plain.stop_at) == (20_000, 500)
+        assert (plain.learning_rate, plain.input_noise) == (0.01, 0)
+        noisy = network_options.settings("denoise", "paper", "noisy_adam", {})
+        assert (noisy.burn_in, noisy.thinning) == (7_000, 50)
+        assert noisy.input_noise == pytest.approx(1 / 30)
+        assert noisy.weight_decay == 5e-8
+        averaged = network_options.settings("denoise", "paper", "sgd_input_avg", {})
+        assert averaged.stop_at == 1_800
+
+    def test_flags_override_presets(self):
+        found = network_options.settings(
+            "denoise", "light", "psgld", {"iterations": 100, "step_size": 0.5}
+        )
+        assert (found.iterations, found.step_size) == (100, 0.5)
+        assert found.burn_in < 100
+        assert found.stop_at <= 100
+
+    @pytest.mark.parametrize("experiment", ["denoise", "inpaint"])
+    @pytest.mark.parametrize("preset", ["paper", "light", "smoke"])
+    def test_every_preset_knows_every_method(self, experiment, preset):
+        for name in network_method.RUNS:
+            network_options.settings(experiment, preset, name, {})
+
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            ({"channels": ()}, "--channels=: expected positive numbers"),
+            ({"channels": (4, 0)}, "--channels=4,0: expected positive numbers"),
+            ({"iterations": 0}, "--iterations=0: expected a number of at least 1"),
+            ({"stop_at": 13}, "--stop_at=13: expected at most the 12 iterations"),
+            ({"burn_in": 12}, "--burn_in=12: expected from 0 to below the 12"),
+            ({"learning_rate": 0.0}, "--learning_rate=0.0: expected a positive number"),
+            ({"step_size": np.inf}, "--step_size=inf: expected a positive number"),
+            (
+                {"temperature": -1.0},
+                "--temperature=-1.0: expected a number of at least",
+            ),
+            ({"average_decay": 1.0}, "--average_decay=1.0: expected at least 0, below"),
+            ({"step_power": 0.3}, "--step_power=0.3: expected 0, or above 0.5"),
+            ({"chains": 0}, "--chains=0: expected a number of at least 1"),
+        ],
+    )
+    def test_numbers_out_of_range_are_refused(self, changes, message):
+        with pytest.raises(UserError, match=f"^{message}"):
+            NetworkSettings(**(vars(SETTINGS) | changes))
+
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            ({"log_every": 0}, "--log_every=0: expected"),
+            ({"checkpoint_minutes": -1.0}, "--checkpoint_minutes=-1.0: expected"),
+            ({"samples": -1}, "--samples=-1: expected"),
+        ],
+    )
+    def test_ways_of_running_out_of_range_are_refused(self, changes, message):
+        with pytest.raises(UserError, match=f"^{message}"):
+            Running(**changes)
+
+    def test_channels_that_are_no_numbers_are_refused(self, binary, capsys):
+        def run():
+            denoise.config_from_flags()
+            return 0
+
+        assert binary(run, "--method=sgd", "--channels=16,many") == 2
+        expected = "Error: --channels=16,many: expected positive numbers, one a scale\n"
+        assert capsys.readouterr().err == expected
