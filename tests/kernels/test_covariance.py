@@ -63,7 +63,7 @@ def test_a_stride_is_a_dilation(x64):
         (Sum([Convolution(3), Convolution(3)]), lambda k: kernels.add(k, k)),
         (Sum([ReLU()]), kernels.relu),
     ],
-    ids=repr,
+    ids=lambda value: "rule" if callable(value) else repr(value),
 )
 def test_each_layer_is_read_as_its_rule(x64, layer, rule):
     assert_same(read(layer), rule(smooth()))
