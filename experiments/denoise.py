@@ -15,15 +15,23 @@ noisy, and is estimated where absent:
 
   python -m experiments.denoise --image=dusk.jpg --noisy --noise_std=12
 
-Results in --output_dir, one folder an image where there are several:
+Networks beside the Gaussian process, in one table and figure; --preset=smoke takes
+seconds, and --resume goes on with what was interrupted:
+
+  python -m experiments.denoise --method=gp,sgd,sgd_input_avg,psgld
+
+Results in --output_dir, one folder an image where there are several, and the method's
+name in the files where there are several:
 
   restored.png   the restoration, clipped to [0, 1]
   figure.png     what was observed, the restoration, the truth, the error
   metrics.json   scores, solver, configuration, versions
+  trace.csv      of a network: loss, fit and PSNR by iteration
+  uncertainty.*  of a sampler: the posterior's standard deviation, as picture and array
 
 Scores: psnr and ssim of the restoration clipped to [0, 1] and not rounded,
 psnr_unclipped before clipping, psnr_input of the noisy image. Exit status: 0 done, 1 a
-method did not converge, 2 bad input.
+method did not converge, 2 bad input, 130 interrupted.
 """
 
 import dataclasses

@@ -90,6 +90,10 @@ Assess = Callable[[Problem, np.ndarray], tuple[np.ndarray, dict[str, float | Non
 def shared_settings(experiment: str) -> dict[str, Any]:
     """Reads a `TaskConfig`'s fields from the flags, all but the method's options."""
     overrides = network_options.overrides_from_flags()
+    read = set(common.METHOD.value) != {"gp"}
+    for name, value in overrides.items():
+        expected = "no such flag with --method=gp, which does not read it"
+        require(read, name, value, expected)
     return {
         "output_dir": common.OUTPUT_DIR.value or f"runs/{experiment}",
         "images": tuple(common.IMAGE.value),

@@ -15,16 +15,24 @@ pixels' truth still in the image for scoring, or, with --noisy, gone for good:
   python -m experiments.inpaint --image=kate.png --mask=text.png
   python -m experiments.inpaint --image=scratched.png --mask=scratches.png --noisy
 
-Results in --output_dir, one folder an image where there are several:
+Networks beside the Gaussian process, in one table and figure; --preset=smoke takes
+seconds, and --resume goes on with what was interrupted:
+
+  python -m experiments.inpaint --method=gp,sgd,sgd_input_avg,psgld
+
+Results in --output_dir, one folder an image where there are several, and the method's
+name in the files where there are several:
 
   restored.png   observed pixels kept, missing ones restored; clipped to [0, 1]
   figure.png     what was observed, the restoration, the truth, the error
   metrics.json   scores, solver, configuration, versions
+  trace.csv      of a network: loss, fit and PSNR by iteration
+  uncertainty.*  of a sampler: the posterior's standard deviation, as picture and array
 
 Scores, of intensities clipped to [0, 1] and not rounded: psnr keeps the observed
 pixels, psnr_raw takes the method's values everywhere, psnr_missing counts the missing
 pixels only, ssim is that of psnr's picture, psnr_unclipped is psnr before clipping.
-Exit status: 0 done, 1 a method did not converge, 2 bad input.
+Exit status: 0 done, 1 a method did not converge, 2 bad input, 130 interrupted.
 """
 
 import dataclasses

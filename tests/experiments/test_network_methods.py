@@ -297,3 +297,11 @@ class TestSettings:
         assert binary(run, "--method=sgd", "--channels=16,many") == 2
         expected = "Error: --channels=16,many: expected positive numbers, one a scale\n"
         assert capsys.readouterr().err == expected
+
+    def test_flags_of_networks_are_refused_where_there_is_none(self, binary, capsys):
+        def run():
+            denoise.config_from_flags()
+            return 0
+
+        assert binary(run, "--learning_rate=0.1") == 2
+        assert "--learning_rate=0.1: expected no such flag" in capsys.readouterr().err
