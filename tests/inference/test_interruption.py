@@ -7,6 +7,14 @@ import pytest
 from dipgp.inference.interruption import Clock, Interruption
 
 
+@pytest.fixture(autouse=True)
+def _signals_as_at_a_terminal():
+    """Processes in the background start with SIGINT ignored."""
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, previous)
+
+
 def send(number):
     signal.raise_signal(number)
 
