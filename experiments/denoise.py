@@ -43,10 +43,11 @@ from absl import flags
 
 from dipgp.images import add_noise
 from dipgp.summaries import psnr
-from experiments import common, image_tasks
+from experiments import common, image_tasks, network_options
 from experiments.gp_method import GPOptions
 
 flags.adopt_module_key_flags(common)
+flags.adopt_module_key_flags(network_options)
 
 DEFAULT_NOISE_STD = 25.0  # grey levels of 255
 

@@ -44,10 +44,11 @@ from absl import flags
 
 from dipgp.images import drop_pixels, load_mask
 from dipgp.summaries import paste_observed, psnr
-from experiments import common, image_tasks
+from experiments import common, image_tasks, network_options
 from experiments.common import UserError, require
 
 flags.adopt_module_key_flags(common)
+flags.adopt_module_key_flags(network_options)
 
 MASK = flags.DEFINE_string("mask", None, "Picture file, white where observed.")
 DROP_FRACTION = flags.DEFINE_float(

@@ -5,11 +5,13 @@ import signal
 
 import numpy as np
 import pytest
+from absl import flags
 
 from experiments import (
     denoise,
     gp_method,
     image_tasks,
+    inpaint,
     methods,
     network_method,
     network_options,
@@ -305,3 +307,10 @@ class TestSettings:
 
         assert binary(run, "--learning_rate=0.1") == 2
         assert "--learning_rate=0.1: expected no such flag" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flag", ["method", "preset", "step_size", "resume"])
+def test_help_shows_the_flags_of_networks(flag):
+    for task in (denoise, inpaint):
+        shown = flags.FLAGS.get_key_flags_for_module(task)
+        assert flag in [known.name for known in shown]
