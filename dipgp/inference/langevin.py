@@ -8,6 +8,20 @@ where p(w) is the posterior density up to a factor, likelihood times prior. With
 and temperature 1 it is that of Welling and Teh (2011), equation 4: noise of variance
 eps, and a log-likelihood that sums over the data and does not average.
 
+Momentum. Langevin dynamics with inertia remembers a velocity u, standard normal when at
+rest, and keeps the part a of it from one step to the next. With g the gradient of
+-log p, h = sqrt(eps) and S = sqrt(G),
+
+    u <- a (u - h/2 S g) - h/2 S g + sqrt((1 - a^2) temperature) N(0, 1)
+    w <- w + h S u
+
+At a = 0 this is the update above. A random walk becomes a glide of about 1 / (1 - a)
+steps: where the target is wide, the chain forgets its past (1 + a) / (1 - a) times as
+fast for the same gradients, 19 times at a = 0.9. It is kick, friction and kick of a
+symmetric splitting (Leimkuhler and Matthews, 2013), so that what follows on the step
+size holds for every a. Noise in the gradient itself, as from minibatches or from a
+noisy input, heats the chain (1 + a) / (1 - a) times as much too.
+
 Step size. With H the Hessian of -log p, a Gaussian posterior's chain is stable while
 eps G H has eigenvalues below 4, and its stationary covariance is exactly
 temperature (H - eps/4 H G H)^-1 instead of temperature H^-1: a bias of O(eps), which
@@ -33,6 +47,8 @@ References:
   Welling and Teh, "Bayesian learning via stochastic gradient Langevin dynamics", 2011.
   Li et al., "Preconditioned stochastic gradient Langevin dynamics for deep neural
   networks", 2016.
+  Leimkuhler and Matthews, "Rational construction of stochastic numerical methods for
+  molecular sampling", 2013.
 """
 
 import itertools
@@ -130,18 +146,30 @@ class RootMeanSquare:
         )
 
 
+class Memory(NamedTuple):
+    """What a chain remembers beside its parameters.
+
+    Attributes:
+      mean_square: V of the preconditioner, or () without one.
+      velocity: u, or () without momentum.
+    """
+
+    mean_square: Any
+    velocity: Any
+
+
 class TransformationState(NamedTuple):
     """What the optax transformation remembers.
 
     Attributes:
       key: the key of the whole chain; step t uses `fold_in(key, t)`.
       iteration: () int32, steps taken so far.
-      mean_square: V of the preconditioner, or () without one.
+      memory: of the update.
     """
 
     key: Array
     iteration: Array
-    mean_square: Any
+    memory: Memory
 
 
 def sgld(
@@ -150,14 +178,15 @@ def sgld(
     *,
     temperature: jax.typing.ArrayLike = 1.0,
     preconditioner: RootMeanSquare | None = None,
+    momentum: float = 0.0,
 ) -> Method:
     """Samples parameters from a density known up to a factor.
 
         w <- w + eps/2 G grad log p(w) + sqrt(eps temperature G) N(0, 1)
 
-    The limit law is p^(1/temperature), as eps goes to 0. `State.memory` is V of the
-    preconditioner, or () without one. `Info.loss` is -log p where the step began;
-    a chain that diverged shows there as infinity or NaN.
+    The limit law is p^(1/temperature), as eps goes to 0. `State.memory` is a `Memory`.
+    `Info.loss` is -log p where the step began; a chain that diverged shows there as
+    infinity or NaN.
 
     Args:
       log_density: (parameters, key) -> (log p, output); log p may be an unbiased
@@ -165,14 +194,15 @@ def sgld(
       step_size: eps, a positive number or a schedule.
       temperature: 1 for the posterior, 0 for gradient descent.
       preconditioner: G; 1 by default.
+      momentum: a, the part of the velocity that a step keeps, in [0, 1).
 
     Returns:
       The method.
 
     Raises:
-      ValueError: on a step or a temperature out of range.
+      ValueError: on a step, a temperature or a momentum out of range.
     """
-    update = _Update(as_schedule(step_size), temperature, preconditioner)
+    update = _Update(as_schedule(step_size), temperature, preconditioner, momentum)
     evaluate = jax.value_and_grad(log_density, has_aux=True)
 
     def init(parameters: Parameters) -> State:
@@ -197,6 +227,7 @@ def transformation(
     *,
     temperature: jax.typing.ArrayLike = 1.0,
     preconditioner: RootMeanSquare | None = None,
+    momentum: float = 0.0,
 ) -> optax.GradientTransformation:
     """The same update as a link of an optax chain.
 
@@ -208,14 +239,15 @@ def transformation(
       step_size: as for `sgld`.
       temperature: as for `sgld`.
       preconditioner: as for `sgld`.
+      momentum: as for `sgld`.
 
     Returns:
       The transformation.
 
     Raises:
-      ValueError: on a step or a temperature out of range.
+      ValueError: on a step, a temperature or a momentum out of range.
     """
-    update = _Update(as_schedule(step_size), temperature, preconditioner)
+    update = _Update(as_schedule(step_size), temperature, preconditioner, momentum)
 
     def init(parameters: Parameters) -> TransformationState:
         iteration = jnp.zeros((), jnp.int32)
@@ -228,7 +260,7 @@ def transformation(
     ) -> tuple[optax.Updates, optax.OptState]:
         del params
         _, key_noise = jax.random.split(jax.random.fold_in(state.key, state.iteration))
-        change, memory = update(key_noise, updates, state.mean_square, state.iteration)
+        change, memory = update(key_noise, updates, state.memory, state.iteration)
         return change, TransformationState(state.key, state.iteration + 1, memory)
 
     return optax.GradientTransformation(init, apply)
@@ -241,43 +273,60 @@ class _Update:
     step_size: Schedule
     temperature: jax.typing.ArrayLike
     preconditioner: RootMeanSquare | None
+    momentum: float
 
     def __post_init__(self) -> None:
         numerics.check_not_negative("temperature", self.temperature)
+        if not 0 <= self.momentum < 1:
+            raise ValueError(
+                f"momentum: expected a number in [0, 1), got {self.momentum!r}"
+            )
 
-    def init(self, parameters: Parameters) -> Any:
-        if self.preconditioner is None:
-            return ()
-        return jax.tree.map(jnp.zeros_like, parameters)
+    def init(self, parameters: Parameters) -> Memory:
+        zeros = jax.tree.map(jnp.zeros_like, parameters)
+        return Memory(
+            mean_square=() if self.preconditioner is None else zeros,
+            velocity=zeros if self.momentum else (),
+        )
 
     def __call__(
-        self, key: Array, gradient: Any, memory: Any, iteration: Array
-    ) -> tuple[Any, Any]:
+        self, key: Array, gradient: Any, memory: Memory, iteration: Array
+    ) -> tuple[Any, Memory]:
         leaves, structure = jax.tree.flatten(gradient)
+        mean_square = memory.mean_square
         if self.preconditioner is None:
             scales = [jnp.ones((), g.dtype) for g in leaves]
         else:
-            memory = self.preconditioner.accumulate(memory, gradient, iteration)
-            scales = jax.tree.leaves(self.preconditioner.scale(memory))
+            mean_square = self.preconditioner.accumulate(
+                mean_square, gradient, iteration
+            )
+            scales = jax.tree.leaves(self.preconditioner.scale(mean_square))
+        # Without momentum the velocity is drawn anew: zeros stand for what is lost.
+        past = jax.tree.leaves(memory.velocity) or [jnp.zeros_like(g) for g in leaves]
         step_size = self.step_size(iteration)
         noise = standard_normals(key, leaves)
-        changes = [
-            self._leaf(*arguments, step_size)
-            for arguments in zip(noise, leaves, scales, strict=True)
-        ]
-        return jax.tree.unflatten(structure, changes), memory
+        velocities, changes = [], []
+        for arguments in zip(past, noise, leaves, scales, strict=True):
+            velocity, change = self._leaf(*arguments, step_size)
+            velocities.append(velocity)
+            changes.append(change)
+        kept = jax.tree.unflatten(structure, velocities) if self.momentum else ()
+        return jax.tree.unflatten(structure, changes), Memory(mean_square, kept)
 
     def _leaf(
         self,
+        velocity: Array,
         noise: Array,
         gradient: Array,
         scale: Array,
         step_size: jax.typing.ArrayLike,
-    ) -> Array:
-        scaled_step = jnp.asarray(step_size, gradient.dtype) * scale
-        temperature = jnp.asarray(self.temperature, gradient.dtype)
-        drift = -scaled_step / 2 * gradient
-        return drift + jnp.sqrt(scaled_step * temperature) * noise
+    ) -> tuple[Array, Array]:
+        """Velocity and change of the parameters."""
+        stride = jnp.sqrt(jnp.asarray(step_size, gradient.dtype) * scale)
+        heat = (1 - self.momentum**2) * jnp.asarray(self.temperature, gradient.dtype)
+        kick = stride / 2 * gradient
+        velocity = self.momentum * (velocity - kick) - kick + jnp.sqrt(heat) * noise
+        return velocity, stride * velocity
 
 
 def standard_normals(key: Array, leaves: Sequence[Array]) -> list[Array]:

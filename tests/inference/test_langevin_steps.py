@@ -29,6 +29,11 @@ SETTINGS = {
         "temperature": 0.3,
         "preconditioner": RootMeanSquare(frozen_after=6),
     },
+    "gliding": {"momentum": 0.9},
+    "gliding and preconditioned": {
+        "momentum": 0.5,
+        "preconditioner": RootMeanSquare(frozen_after=6),
+    },
 }
 
 
@@ -102,7 +107,7 @@ class TestReproducibility:
             state, _ = step(jax.random.fold_in(key, t), state)
             parameters, memory = follow(t, parameters, memory)
         jax.tree.map(np.testing.assert_array_equal, parameters, state.parameters)
-        jax.tree.map(np.testing.assert_array_equal, memory.mean_square, state.memory)
+        jax.tree.map(np.testing.assert_array_equal, memory.memory, state.memory)
 
 
 def test_leaves_get_noise_of_their_own():
@@ -166,6 +171,8 @@ def test_a_step_too_large_ends_in_a_loss_that_is_not_finite(step_size, finite):
         ("step_size", lambda: langevin.sgld(TARGET, 0.0)),
         ("step_size", lambda: langevin.sgld(TARGET, -1)),
         ("temperature", lambda: langevin.sgld(TARGET, 1.0, temperature=-1.0)),
+        ("momentum", lambda: langevin.sgld(TARGET, 1.0, momentum=1.0)),
+        ("momentum", lambda: langevin.sgld(TARGET, 1.0, momentum=-0.1)),
         ("step_size", lambda: langevin.transformation(jax.random.key(0), np.nan)),
         ("frozen_after", lambda: RootMeanSquare(frozen_after=0)),
         ("decay", lambda: RootMeanSquare(frozen_after=1, decay=1.0)),
