@@ -66,6 +66,10 @@ class TaskConfig:
         missing = set(self.methods) - set(self.networks) - {"gp"}
         accepted = not missing
         require(accepted, "method", methods, f"settings for {sorted(missing)}")
+        for settings in self.networks.values():
+            rules = (settings.stop_by, *(settings.stopping or ()))
+            accepted = "discrepancy" not in rules or self.options.noise_std is not None
+            require(accepted, "noise_std", None, "a number for the rule discrepancy")
         accepted = 0 <= self.seed < 2**32
         require(accepted, "seed", self.seed, "a number from 0 to 4294967295")
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dipgp import networks
+from dipgp.inference import loop, stopping
 from dipgp.observations import mean_squared_error
 from dipgp.summaries import moments
 from experiments import gp_method, network_run
@@ -29,7 +30,7 @@ RUNS = {
     "noisy_adam": "noisy_adam",
 }
 # Keys are folded from the seed by their use.
-INPUT = network_run.LAST_KEY + 1
+INPUT, HELD_OUT = (network_run.LAST_KEY + use for use in (1, 2))
 SAMPLERS = ("sgld", "psgld", "noisy_adam")
 
 
@@ -50,7 +51,8 @@ def restore(
     (run,) = {RUNS[name] for name in names}
     if not request.noise_known and run in ("sgld", "psgld"):
         request = _with_estimated_noise(request)
-    recipe = Recipe(run, settings, request.shape[2], request.forward)
+    rules = _rules(settings, request) if run.startswith("descent") else ()
+    recipe = Recipe(run, settings, request.shape[2], request.forward, rules)
     outcome, verdict = network_run.drive(
         recipe,
         _data(recipe, request),
@@ -67,12 +69,32 @@ def restore(
 
 def _data(recipe: Recipe, request: Request) -> Data:
     """The arrays of a run; all runs of one seed have the same input."""
-    key = jax.random.fold_in(jax.random.key(request.seed), INPUT)
-    dtype = request.observation.values.dtype
+    seed, observation = jax.random.key(request.seed), request.observation
+    key, dtype = jax.random.fold_in(seed, INPUT), observation.values.dtype
     channels = recipe.settings.input_channels
     z = networks.uniform_input(key, request.shape[:2], channels).astype(dtype)
     truth = None if request.truth is None else jnp.asarray(request.truth, dtype)
-    return Data(z, request.observation, truth)
+    held_out = None
+    if "held_out" in recipe.rules:
+        seen, kept = stopping.hold_out(
+            jax.random.fold_in(seed, HELD_OUT),
+            observation.mask,
+            recipe.settings.held_out_fraction,
+        )
+        held_out = observation._replace(mask=kept)
+        observation = observation._replace(mask=seen)
+    return Data(z, observation, truth, held_out)
+
+
+def _rules(settings: NetworkSettings, request: Request) -> tuple[str, ...]:
+    """The stopping rules of a descent."""
+    rules = settings.stopping
+    if rules is None:
+        known = ("discrepancy",) if request.noise_known else ()
+        rules = ("windowed_variance", *known)
+    if settings.stop_by not in ("iteration", *rules):
+        rules = (*rules, settings.stop_by)
+    return rules
 
 
 def _with_estimated_noise(request: Request) -> Request:
@@ -108,7 +130,7 @@ def _restoration(
     settings: NetworkSettings,
     request: Request,
 ) -> Restoration:
-    progress = outcome.progress
+    progress, chose = outcome.progress, True
     pooled = network_run.pool(progress.collected.samples)
     std = None
     if RUNS[name] in SAMPLERS and float(pooled.weight) == 0:
@@ -120,8 +142,7 @@ def _restoration(
         if not np.isfinite(std).all():
             std = None  # of a single sample there is none
     else:
-        # Output and average at the iteration where descents are read.
-        mean = progress.reading[1 if name.endswith("_avg") else 0][0]
+        mean, chose = _reading(name, progress, settings)
     keeps = RUNS[name] in SAMPLERS and outcome.samples.size > 0
     noise_std = np.asarray(request.observation.noise_std)
     trace = {key: values.mean(axis=0) for key, values in outcome.trace.items()}
@@ -136,13 +157,51 @@ def _restoration(
             **dataclasses.asdict(settings),
             "noise_std": float(noise_std.flat[0]),
         },
-        message=verdict.message,
-        converged=verdict.converged,
+        message=verdict.message
+        if chose
+        else f"--stop_by={settings.stop_by} chose no iteration; try a smaller --window",
+        converged=verdict.converged and chose,
         std=std,
         trace=trace,
         facts=_facts(name, outcome),
         samples=outcome.samples if keeps else None,
     )
+
+
+def _reading(
+    name: str, progress: loop.Progress, settings: NetworkSettings
+) -> tuple[jax.Array, bool]:
+    """A descent's image, and whether its rule chose one; otherwise it is the last."""
+    averaged = name.endswith("_avg")
+    if settings.stop_by == "iteration":
+        return progress.reading[averaged][0], True
+    choice = progress.choices[settings.stop_by]
+    if int(choice.rule.best_iteration[0]) < 0:
+        average = progress.collected.average.value
+        return (average if averaged else progress.output)[0], False
+    return (choice.average if averaged else choice.rule.best_output)[0], True
+
+
+def _choices(name: str, outcome: network_run.Outcome) -> dict[str, object]:
+    """By stopping rule, its choice and what that costs."""
+    key = "psnr_average" if name.endswith("_avg") else "psnr"
+    psnr = outcome.trace.get(key)
+    told: dict[str, object] = {}
+    for rule, choice in outcome.progress.choices.items():
+        chosen, stopped_at = (
+            int(number[0])
+            for number in (choice.rule.best_iteration, choice.rule.stopped_at)
+        )
+        found: dict[str, object] = {
+            "iteration": chosen + 1 if chosen >= 0 else None,
+            "stopped_at": stopped_at + 1 if stopped_at >= 0 else None,
+        }
+        if psnr is not None and chosen >= 0:
+            found["psnr"] = float(psnr[0, chosen])
+            if np.isfinite(psnr[0]).all():
+                found["gap_to_best"] = stopping.gap_to_best(psnr[0], chosen)
+        told[rule] = found
+    return told
 
 
 def _facts(name: str, outcome: network_run.Outcome) -> dict[str, object]:
@@ -162,6 +221,8 @@ def _facts(name: str, outcome: network_run.Outcome) -> dict[str, object]:
             f"trace_{key}_peak_iteration": 1 + int(np.nanargmax(values)),
             f"trace_{key}_end": float(values[-1]),
         }
+    if outcome.progress.choices:
+        facts["stopping"] = _choices(name, outcome)
     if RUNS[name] in SAMPLERS and outcome.samples.shape[1] >= 4:
         facts |= network_run.diagnose(outcome.samples)
     return facts

@@ -15,6 +15,14 @@ from absl import flags
 from dipgp.networks.parameters import Gamma, Initialisation
 from experiments.common import require
 
+# Rules that choose when to stop a descent, without the truth.
+STOPPING = {
+    "windowed_variance": "where the last outputs vary least",
+    "exponential_variance": "the same by a moving average, in less memory",
+    "discrepancy": "where the misfit is as large as the known noise",
+    "held_out": "where observed pixels that are kept from the fit are met best",
+}
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class NetworkSettings:
@@ -28,12 +36,20 @@ class NetworkSettings:
       gamma: of batch norm at the start, "ones" or "uniform".
       iterations: steps taken.
       stop_at: iteration whose output a descent returns.
+      stop_by: what decides that instead: "iteration" for stop_at, or a rule's name.
+      stopping: rules that say when they would stop a descent, keys of `STOPPING`; None
+        for windowed_variance, and discrepancy where the noise is known.
+      window: iterations in the window of windowed_variance.
+      patience: iterations without a better score after which a rule stops.
+      held_out_fraction: of the observed pixels, which a descent with the rule held_out
+        does not see.
       learning_rate: of Adam.
       weight_decay: of Adam, added to the gradient.
       input_noise: standard deviation of the noise on the input, drawn at each step.
       average_decay: of the exponential average of outputs.
       roll_back: fall of the fit to the data, in dB, that puts the run back.
       step_size: eps of Langevin dynamics.
+      momentum: the part of the velocity that a step of Langevin dynamics keeps.
       step_power: eps falls as (1 + t / step_offset)^-step_power; 0 keeps it.
       step_offset: see step_power.
       frozen_after: iterations after which the preconditioner stays as it is; 0 lets
@@ -52,12 +68,18 @@ class NetworkSettings:
     gamma: Gamma = "ones"
     iterations: int
     stop_at: int
+    stop_by: str = "iteration"
+    stopping: tuple[str, ...] | None = None
+    window: int = 100
+    patience: int = 1000
+    held_out_fraction: float = 0.05
     learning_rate: float = 0.01
     weight_decay: float = 0.0
     input_noise: float = 0.0
     average_decay: float = 0.99
     roll_back: float = 5.0
     step_size: float = 0.01
+    momentum: float = 0.0
     step_power: float = 0.0
     step_offset: float = 1000.0
     frozen_after: int = 0
@@ -72,9 +94,17 @@ class NetworkSettings:
         channels = ",".join(map(str, self.channels))
         accepted = bool(self.channels) and min(self.channels) > 0
         require(accepted, "channels", channels, "positive numbers, one a scale")
-        for name in ("input_channels", "iterations", "stop_at", "thinning", "chains"):
+        for name in (
+            "input_channels",
+            "iterations",
+            "stop_at",
+            "patience",
+            "thinning",
+            "chains",
+        ):
             value = getattr(self, name)
             require(value >= 1, name, value, "a number of at least 1")
+        require(self.window >= 2, "window", self.window, "a number of at least 2")
         for name in (
             "learning_rate",
             "step_size",
@@ -93,8 +123,18 @@ class NetworkSettings:
         ):
             value = getattr(self, name)
             require(0 <= value < math.inf, name, value, "a number of at least 0")
-        accepted = 0 <= self.average_decay < 1
-        require(accepted, "average_decay", self.average_decay, "at least 0, below 1")
+        for name in ("average_decay", "momentum"):
+            value = getattr(self, name)
+            require(0 <= value < 1, name, value, "at least 0, below 1")
+        fraction = self.held_out_fraction
+        accepted = 0 < fraction < 1
+        require(accepted, "held_out_fraction", fraction, "a number between 0 and 1")
+        rules, known = self.stopping or (), ", ".join(STOPPING)
+        accepted = set(rules) <= set(STOPPING) and len(set(rules)) == len(rules)
+        expected = f"a list, each once, among: {known}"
+        require(accepted, "stopping", ",".join(rules), expected)
+        accepted = self.stop_by in ("iteration", *STOPPING)
+        require(accepted, "stop_by", self.stop_by, f"iteration, {known}")
         accepted = self.step_power == 0 or 0.5 < self.step_power <= 1
         expected = "0, or above 0.5 and up to 1"
         require(accepted, "step_power", self.step_power, expected)
@@ -231,6 +271,31 @@ _OVERRIDES = {
     "stop_at": flags.DEFINE_integer(
         "stop_at", None, "Iteration at which the sgd methods are read."
     ),
+    "stop_by": flags.DEFINE_enum(
+        "stop_by",
+        None,
+        ["iteration", *STOPPING],
+        "What decides where the sgd methods are read: --stop_at, or a rule of "
+        "--stopping.",
+    ),
+    "stopping": flags.DEFINE_list(
+        "stopping",
+        None,
+        "Rules that say in metrics.json where they would have stopped the sgd methods: "
+        + "; ".join(f"{name}, {text}" for name, text in STOPPING.items())
+        + ". By default the first, and discrepancy where the noise is known.",
+    ),
+    "window": flags.DEFINE_integer(
+        "window", None, "Iterations that windowed_variance looks back."
+    ),
+    "patience": flags.DEFINE_integer(
+        "patience", None, "Iterations without a better score that a rule waits."
+    ),
+    "held_out_fraction": flags.DEFINE_float(
+        "held_out_fraction",
+        None,
+        "Part of the observed pixels that the rule held_out keeps from the fit.",
+    ),
     "learning_rate": flags.DEFINE_float("learning_rate", None, "Of Adam."),
     "weight_decay": flags.DEFINE_float(
         "weight_decay", None, "Of Adam, for every method."
@@ -250,6 +315,12 @@ _OVERRIDES = {
     ),
     "step_size": flags.DEFINE_float(
         "step_size", None, "Step eps of sgld and psgld; their noise has variance eps."
+    ),
+    "momentum": flags.DEFINE_float(
+        "momentum",
+        None,
+        "Part of the velocity that a step of sgld and psgld keeps; 0 for the paper's "
+        "update.",
     ),
     "step_power": flags.DEFINE_float(
         "step_power",
@@ -337,6 +408,8 @@ def overrides_from_flags() -> dict[str, Any]:
         accepted = all(number.strip().isdigit() for number in asked["channels"])
         require(accepted, "channels", given, "positive numbers, one a scale")
         asked["channels"] = tuple(int(number) for number in asked["channels"])
+    if "stopping" in asked:
+        asked["stopping"] = tuple(asked["stopping"])
     return asked
 
 

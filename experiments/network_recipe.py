@@ -12,7 +12,15 @@ import jax
 import jax.numpy as jnp
 
 from dipgp import architecture, networks
-from dipgp.inference import descent, guard, langevin, loop, noisy_adam, schedules
+from dipgp.inference import (
+    descent,
+    guard,
+    langevin,
+    loop,
+    noisy_adam,
+    schedules,
+    stopping,
+)
 from dipgp.inference.method import Method, Objective, Parameters
 from dipgp.observations import Observation, log_likelihood, mean_squared_error
 from experiments.network_options import NetworkSettings
@@ -27,11 +35,14 @@ class Data(NamedTuple):
       z: (H, W, input channels) the network's fixed input.
       observation: what was seen.
       truth: (H, W, C) intensities, or None.
+      held_out: what the rule held_out judges by, which is not in the observation; or
+        None.
     """
 
     z: Array
     observation: Observation
     truth: Array | None
+    held_out: Observation | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,12 +55,14 @@ class Recipe:
       settings: all numbers.
       channels: of the image.
       forward: from an image to what the observation sees of it, before the mask.
+      rules: that choose among a descent's outputs.
     """
 
     run: str
     settings: NetworkSettings
     channels: int
     forward: Callable[[Array], Array]
+    rules: tuple[str, ...] = ()
 
     @property
     def network(self) -> networks.Network:
@@ -82,12 +95,14 @@ class Recipe:
             preconditioner = langevin.RootMeanSquare(
                 frozen_after=settings.frozen_after or None,
                 maximum=settings.largest_scale,
+                floored=True,
             )
         return langevin.sgld(
             self._log_density(data),
             self._schedule(),
             temperature=settings.temperature,
             preconditioner=preconditioner,
+            momentum=settings.momentum,
         )
 
     def plan(self, data: Data) -> loop.Plan:
@@ -113,7 +128,25 @@ class Recipe:
             average_decay=settings.average_decay,
             read_at=settings.stop_at,
             scores=scores,
+            rules={name: self._rule(name, data) for name in self.rules},
         )
+
+    def _rule(self, name: str, data: Data) -> stopping.Rule:
+        """A stopping rule by its name."""
+        settings = self.settings
+        window, patience = settings.window, settings.patience
+        if name == "discrepancy":
+            return stopping.discrepancy(data.observation, forward=self.forward)
+        if name == "held_out":
+            assert data.held_out is not None
+            return stopping.held_out_error(data.held_out, patience, self.forward)
+        if name == "exponential_variance":
+            weight = 2 / (window + 1)  # of the same mean age
+            return stopping.exponential_variance(weight, patience, warm_up=window)
+        # Some twenty outputs of the window tell its variance and fit into memory.
+        strides = [size for size in range(1, window) if window % size == 0]
+        stride = max((size for size in strides if window // size >= 20), default=1)
+        return stopping.windowed_variance(window, patience, stride)
 
     def _output(self, data: Data, parameters: Parameters, key: Array) -> Array:
         """The network's image, the input's noise drawn from the key."""

@@ -154,12 +154,14 @@ def _begin(
 ) -> loop.Progress:
     """Chains before their first step, stacked; each draws from keys of its own."""
     network, method = recipe.network, recipe.method(data)
+    rules = recipe.plan(data).rules
     key_weights, key_run = (jax.random.fold_in(key, use) for use in (WEIGHTS, RUN))
     runs = []
     for chain in range(chain_count):
         start = network.init(jax.random.fold_in(key_weights, chain), data.z)
         like = jax.eval_shape(network.apply, start, data.z)
-        runs.append(loop.begin(method, start, jax.random.fold_in(key_run, chain), like))
+        key_chain = jax.random.fold_in(key_run, chain)
+        runs.append(loop.begin(method, start, key_chain, like, rules))
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *runs)
 
 

@@ -71,8 +71,8 @@ Array = jax.Array
 class RootMeanSquare:
     """A step for each parameter: the inverse root of its gradient's mean square.
 
-        V <- V + max(1 - decay, 1/(t + 1)) (g^2 - V),    G = min(1/(epsilon + sqrt(V)),
-                                                                 maximum)
+        V <- V + max(1 - decay, 1/(t + 1)) (g^2 - V),
+        G = min(1 / (epsilon + sqrt(V)), maximum)
 
     with g the gradient of the potential -log p, prior included. That is the moving
     average of Li et al. (2016) after a start in which all gradients count alike.
@@ -95,6 +95,10 @@ class RootMeanSquare:
     Freezing corrects it all: with V fixed, G is a constant matrix and the chain is
     plain Langevin dynamics in scaled coordinates, right for any G > 0.
 
+    Outliers. An element whose gradient happened to be small while V was gathered gets a
+    step too long for its curvature, and one such element among a million ends the
+    chain. With `floored`, max(V, mean of V over the element's array) stands for V in G.
+
     Attributes:
       frozen_after: iterations after which V stays as it is; samples from before are
         not to be kept. None lets it adapt for ever and accepts the bias.
@@ -102,6 +106,7 @@ class RootMeanSquare:
       epsilon: added to sqrt(V), in the units of the gradient; positive.
       maximum: the largest G, positive. The prior's standard deviation is a natural
         choice, so 1 for standard normal weights.
+      floored: whether no element's V counts less than its array's mean.
 
     Raises:
       ValueError: on attributes out of these ranges.
@@ -111,6 +116,7 @@ class RootMeanSquare:
     decay: float = 0.99
     epsilon: float = 1e-5
     maximum: float = 1.0
+    floored: bool = False
 
     def __post_init__(self) -> None:
         if self.frozen_after is not None and self.frozen_after < 1:
@@ -140,10 +146,13 @@ class RootMeanSquare:
 
     def scale(self, mean_square: Any) -> Any:
         """G, the diagonal preconditioner, from V."""
-        return jax.tree.map(
-            lambda v: jnp.minimum(1 / (self.epsilon + jnp.sqrt(v)), self.maximum),
-            mean_square,
-        )
+
+        def invert(v: Array) -> Array:
+            if self.floored:
+                v = jnp.maximum(v, jnp.mean(v))
+            return jnp.minimum(1 / (self.epsilon + jnp.sqrt(v)), self.maximum)
+
+        return jax.tree.map(invert, mean_square)
 
 
 class Memory(NamedTuple):

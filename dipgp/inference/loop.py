@@ -1,6 +1,6 @@
 """The compiled loop that runs any method and collects what it gives, on the device.
 
-    progress = begin(method, parameters, key, plan)
+    progress = begin(method, parameters, key, output_like, plan.rules)
     advance = compile_advance(method, plan, length=100)
     progress, trace = advance(progress)      # again and again, until the end
 
@@ -16,7 +16,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dipgp.inference import descent, guard
+from dipgp.inference import descent, guard, stopping
 from dipgp.inference.method import Method, Parameters, State
 from dipgp.inference.schedules import Schedule
 from dipgp.summaries import moments
@@ -48,6 +48,7 @@ class Plan:
       read_at: steps after which output and average are kept apart.
       scores: numbers of interest, by name. They are taken of the output, of the
         average (name_average) and of the mean of the samples (name_mean).
+      rules: that choose among the outputs, by name.
     """
 
     fit: Score
@@ -58,6 +59,7 @@ class Plan:
     average_decay: float = 0.99
     read_at: int = 0
     scores: Mapping[str, Score] = field(default_factory=dict)
+    rules: Mapping[str, stopping.Rule] = field(default_factory=dict)
 
 
 class Collected(NamedTuple):
@@ -72,6 +74,18 @@ class Collected(NamedTuple):
     samples: moments.Moments
 
 
+class Choice(NamedTuple):
+    """What a stopping rule has chosen so far.
+
+    Attributes:
+      rule: the rule's state; iterations count from 0.
+      average: exponential average of the outputs at the choice.
+    """
+
+    rule: stopping.Stopping
+    average: Array
+
+
 class Progress(NamedTuple):
     """A run between two steps: all that is needed to go on.
 
@@ -83,6 +97,8 @@ class Progress(NamedTuple):
       guard: what the run is put back to where its fit collapses.
       output: of the last step.
       reading: output and average after `Plan.read_at` steps.
+      choices: of the plan's rules, by name. They are not put back with the run: a
+        rule judges every output that there was.
     """
 
     taken: Array
@@ -92,6 +108,7 @@ class Progress(NamedTuple):
     guard: guard.Guard
     output: Array
     reading: tuple[Array, Array]
+    choices: dict[str, Choice]
 
 
 # By name, one number a step.
@@ -103,6 +120,7 @@ def begin(
     parameters: Parameters,
     key: Array,
     output_like: Array | jax.ShapeDtypeStruct,
+    rules: Mapping[str, stopping.Rule] | None = None,
 ) -> Progress:
     """A run before its first step.
 
@@ -111,6 +129,7 @@ def begin(
       parameters: where to start; copied, so that the loop may overwrite its buffers.
       key: of all draws.
       output_like: an output, or its `jax.ShapeDtypeStruct`.
+      rules: the plan's.
 
     Returns:
       The run; a pytree of arrays of fixed shapes.
@@ -128,6 +147,10 @@ def begin(
         guard=guard.start((state, collected), dtype),
         output=jnp.zeros(shape, dtype),
         reading=(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype)),
+        choices={
+            name: Choice(rule.init(output_like), jnp.zeros(shape, dtype))
+            for name, rule in (rules or {}).items()
+        },
     )
     # A buffer that occurs twice, or that the caller holds, cannot be overwritten.
     return jax.tree.map(jnp.copy, progress)
@@ -143,7 +166,7 @@ def step(method: Method, plan: Plan, progress: Progress) -> tuple[Progress, Trac
 
     Returns:
       The run after it, and () numbers by name: "loss", "fit", "returns" (how often the
-      run was put back) and the plan's scores.
+      run was put back), the plan's scores and those of its rules.
     """
     key = jax.random.fold_in(progress.key, progress.taken)
     before = (progress.state, progress.collected)
@@ -174,6 +197,13 @@ def step(method: Method, plan: Plan, progress: Progress) -> tuple[Progress, Trac
         trace[f"{name}_mean"] = jnp.where(
             collected.samples.weight > 0, score(mean), jnp.nan
         )
+    choices = {}
+    for name, rule in plan.rules.items():
+        old = progress.choices[name]
+        new = rule.update(old.rule, progress.taken, info.output)
+        chosen = new.best_iteration != old.rule.best_iteration
+        choices[name] = Choice(new, jnp.where(chosen, average, old.average))
+        trace[name] = new.score
     taken = progress.taken + 1
     reading = jax.tree.map(
         lambda old, new: jnp.where(taken == plan.read_at, new, old),
@@ -181,7 +211,14 @@ def step(method: Method, plan: Plan, progress: Progress) -> tuple[Progress, Trac
         (info.output, average),
     )
     advanced = Progress(
-        taken, progress.key, state, collected, watched, info.output, reading
+        taken,
+        progress.key,
+        state,
+        collected,
+        watched,
+        info.output,
+        reading,
+        choices,
     )
     return advanced, trace
 

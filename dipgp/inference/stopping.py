@@ -82,7 +82,15 @@ def least_score(score: Callable[[Array], Array], patience: int) -> Rule:
     return _rule(lambda like: (), measure, patience=patience)
 
 
-def held_out_error(held_out: Observation, patience: int = 1000) -> Rule:
+def _identity(output: Array) -> Array:
+    return output
+
+
+def held_out_error(
+    held_out: Observation,
+    patience: int = 1000,
+    forward: Callable[[Array], Array] = _identity,
+) -> Rule:
     """Chooses the least mean squared error at pixels that the fit does not see.
 
     With independent noise this error is, in expectation, the error against the truth
@@ -92,11 +100,14 @@ def held_out_error(held_out: Observation, patience: int = 1000) -> Rule:
       held_out: the pixels kept from the fit: an observation with the second mask of
         `hold_out` in the place of its own.
       patience: iterations without a lower error after which the rule stops.
+      forward: from an output to what the observation sees of it, before the mask.
 
     Raises:
       ValueError: on a patience below 1.
     """
-    return least_score(lambda output: mean_squared_error(held_out, output), patience)
+    return least_score(
+        lambda output: mean_squared_error(held_out, forward(output)), patience
+    )
 
 
 def hold_out(key: Array, mask: Array, fraction: float) -> tuple[Array, Array]:
@@ -133,7 +144,11 @@ def hold_out(key: Array, mask: Array, fraction: float) -> tuple[Array, Array]:
     return jnp.where(out, nothing, mask), jnp.where(out, mask, nothing)
 
 
-def discrepancy(observation: Observation, tau: float = 1.0) -> Rule:
+def discrepancy(
+    observation: Observation,
+    tau: float = 1.0,
+    forward: Callable[[Array], Array] = _identity,
+) -> Rule:
     """Stops at the first output that is as close to the data as the truth is.
 
     The score is the mean over the observed pixels and channels of
@@ -148,6 +163,7 @@ def discrepancy(observation: Observation, tau: float = 1.0) -> Rule:
     Args:
       observation: what was seen, with the noise that is in it.
       tau: positive; larger stops earlier.
+      forward: from an output to what the observation sees of it, before the mask.
 
     Raises:
       ValueError: on a tau that is not positive.
@@ -157,7 +173,7 @@ def discrepancy(observation: Observation, tau: float = 1.0) -> Rule:
     scaled = observation._replace(values=observation.values / noise)
 
     def measure(memory: Any, output: Array) -> tuple[Array, Any]:
-        return mean_squared_error(scaled, output / noise), memory
+        return mean_squared_error(scaled, forward(output) / noise), memory
 
     return _rule(lambda like: (), measure, target=tau)
 

@@ -99,3 +99,12 @@ class TestPreconditioner:
         state, _ = method.step(jax.random.key(0), method.init(jnp.zeros(2)))
         expected = -step_size / 2 * theirs * gradient
         np.testing.assert_allclose(state.parameters, expected, rtol=1e-5)
+
+    def test_a_floor_holds_back_elements_whose_gradients_were_small_by_chance(self):
+        settings = RootMeanSquare(frozen_after=None, maximum=9.0, floored=True)
+        arrays = {"one": jnp.array([0.0, 1.0, 4.0, 9.0]), "other": jnp.array([100.0])}
+        found = settings.scale(arrays)
+        middle = 14 / 4
+        expected = 1 / np.sqrt([middle, middle, 4.0, 9.0])
+        np.testing.assert_allclose(found["one"], expected, rtol=1e-4)
+        np.testing.assert_allclose(found["other"], 0.1, rtol=1e-4)

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dipgp.inference import descent, guard, langevin, loop
+from dipgp.inference import descent, guard, langevin, loop, stopping
 from dipgp.inference.method import Info, Method, State
 from dipgp.observations import observe
 
@@ -161,3 +161,24 @@ def test_the_start_survives_the_loop():
     method = descent.descend(quadratic, descent.gradient_descent(0.1))
     run(method, loop.Plan(fit=fit), [2], start=start)
     np.testing.assert_array_equal(start, np.ones(TARGET.shape))
+
+
+class TestRules:
+    def test_a_rule_keeps_output_and_average_of_its_choice(self):
+        """The outputs are 0, 1, 2, ..., and 3 is what the rule wants."""
+
+        def distance(output):
+            return jnp.abs(output[0, 0, 0] - 3)
+
+        rules = {"three": stopping.least_score(distance, patience=4)}
+        plan = anything_goes(average_decay=0.5, rules=rules)
+        method, start = counter(), jnp.zeros(TARGET.shape)
+        progress = loop.begin(method, start, jax.random.key(0), LIKE, plan.rules)
+        progress, trace = loop.compile_advance(method, plan, 12)(progress)
+        choice = progress.choices["three"]
+        assert choice.rule.best_iteration == 3
+        assert choice.rule.stopped_at == 7
+        np.testing.assert_array_equal(choice.rule.best_output, 3)
+        # Half of 3, a quarter of 2, and the rest of 1 and 0.
+        np.testing.assert_allclose(choice.average, 1.5 + 0.5 + 0.125, rtol=1e-6)
+        np.testing.assert_array_equal(trace["three"], np.abs(np.arange(12) - 3))
