@@ -43,7 +43,7 @@ METHOD = flags.DEFINE_list(
     ["gp"],
     "Methods to restore with, side by side: "
     + "; ".join(f"{name}, {text}" for name, text in METHODS.items())
-    + ".",
+    + ". super_resolve has no gp yet, and psgld is its default.",
 )
 SEED = flags.DEFINE_integer("seed", 0, "Seed of all random draws.")
 OUTPUT_DIR = flags.DEFINE_string(
@@ -56,7 +56,8 @@ NOISE_STD = flags.DEFINE_float(
     "noise_std",
     None,
     "Standard deviation of the noise in what is observed, in grey levels of 255; by "
-    "default estimated, and 25 where the binary itself adds the noise.",
+    "default estimated, 25 where the binary itself adds the noise, and 1 in "
+    "super_resolve, which assumes it.",
 )
 KERNEL = flags.DEFINE_enum(
     "kernel",
@@ -89,6 +90,9 @@ TOLERANCE = flags.DEFINE_float(
     "Relative residual at which the linear solver stops; by default automatic.",
 )
 FLOAT64 = flags.DEFINE_bool("float64", False, "Compute in 64 bits instead of 32.")
+
+# What only the Gaussian process reads; a binary without one leaves them out.
+GP_FLAGS = (KERNEL, SIGMA, DEPTH, LENGTHSCALE, AMPLITUDE, TOLERANCE)
 
 
 class UserError(ValueError):

@@ -6,7 +6,7 @@ turns a method's mean into the picture to keep and its scores.
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from experiments import common, methods, network_options, reporting, results
 from experiments.common import UserError, require
 from experiments.gp_method import GPOptions
 from experiments.network_options import NetworkSettings, Running
-from experiments.restoration import Request, Restoration
+from experiments.restoration import Request, Restoration, identity
 from experiments.results import Record, Result
 
 # Stands in an observation whose noise a method is to estimate: one grey level.
@@ -81,35 +81,55 @@ class Problem:
     Attributes:
       observation: what a method may see; unobserved pixels are zero, hence black.
       truth: (H, W, C) intensities, or None where they are unknown.
+      shape: (H, W, C) of the image to restore; by default the observation's.
+      forward: from an image to what the observation sees of it, before the mask.
+      shown: (H, W, C) the figure's picture of what was observed; by default the
+        observation's values.
     """
 
     observation: Observation
     truth: np.ndarray | None
+    shape: tuple[int, int, int] | None = None
+    forward: Callable[[jax.Array], jax.Array] = identity
+    shown: np.ndarray | None = None
 
 
 Prepare = Callable[[np.ndarray], Problem]
 Assess = Callable[[Problem, np.ndarray], tuple[np.ndarray, dict[str, float | None]]]
 
 
-def shared_settings(experiment: str) -> dict[str, Any]:
-    """Reads a `TaskConfig`'s fields from the flags, all but the method's options."""
+def shared_settings(
+    experiment: str,
+    protocol: str | None = None,
+    default_methods: Sequence[str] | None = None,
+) -> dict[str, Any]:
+    """Reads a `TaskConfig`'s fields from the flags, all but the method's options.
+
+    Args:
+      experiment: its name, which is the default folder's.
+      protocol: key of `network_options.PRESETS`; by default the experiment's name.
+      default_methods: where --method is absent; by default the flag's.
+    """
     overrides = network_options.overrides_from_flags()
-    read = set(common.METHOD.value) != {"gp"}
+    chosen: Sequence[str] = common.METHOD.value
+    if default_methods is not None and not common.METHOD.present:
+        chosen = default_methods
+    read = set(chosen) != {"gp"}
     for name, value in overrides.items():
         expected = "no such flag with --method=gp, which does not read it"
         require(read, name, value, expected)
     return {
         "output_dir": common.OUTPUT_DIR.value or f"runs/{experiment}",
         "images": tuple(common.IMAGE.value),
-        "methods": tuple(common.METHOD.value),
+        "methods": tuple(chosen),
         "seed": common.SEED.value,
         "noisy": common.NOISY.value,
         "float64": common.FLOAT64.value,
         "networks": {
             method: network_options.settings(
-                experiment, network_options.PRESET.value, method, overrides
+                protocol or experiment, network_options.PRESET.value, method, overrides
             )
-            for method in common.METHOD.value
+            for method in chosen
             if method in common.METHODS and method != "gp"
         },
         "running": network_options.running_from_flags(),
@@ -202,7 +222,8 @@ def _restore_image(
     common_facts: Record,
 ) -> list[Record]:
     """One image by all methods; writes its folder."""
-    height, width, channels = problem.observation.values.shape
+    seen = problem.observation.values
+    height, width, channels = problem.shape or seen.shape
     done = []
     with reporting.progress(title) as report:
         request = Request(
@@ -213,6 +234,7 @@ def _restore_image(
             seed=config.seed,
             folder=folder,
             report=report,
+            forward=problem.forward,
         )
         for method, restoration in methods.restore(
             config.methods, request, config.options, config.networks, config.running
@@ -226,7 +248,8 @@ def _restore_image(
             done.append(Result(method, restoration, picture, record))
     # In the order asked for; methods that share a run come together.
     done.sort(key=lambda result: config.methods.index(result.method))
-    results.write(folder, problem.observation, problem.truth, done)
+    shown = np.asarray(seen) if problem.shown is None else problem.shown
+    results.write(folder, shown, problem.truth, done)
     return [result.record for result in done]
 
 

@@ -119,6 +119,7 @@ def _configuration(
         "run": run,
         "seed": request.seed,
         "observation": seen.hexdigest(),
+        "shape": request.shape,
         **dataclasses.asdict(settings),
     }
 

@@ -221,6 +221,9 @@ def _paper(stop_plain: int, stop_noisy: int, shared: Settings, noise: float) -> 
 _SAMPLED: Settings = {"iterations": 20_000, "burn_in": 7_000, "thinning": 50}
 _LIGHT: Settings = {"channels": _NARROW, "iterations": 2_500, "burn_in": 800}
 _SMOKE: Settings = {"channels": (8, 8), "iterations": 40, "burn_in": 20}
+# Super-resolution by 4, and by 8.
+_BY_4: Settings = {"iterations": 2_000, "burn_in": 700, "thinning": 10}
+_BY_8: Settings = {"iterations": 4_000, "burn_in": 1_400, "thinning": 10}
 
 PRESETS: Mapping[str, Mapping[str, Preset]] = {
     "denoise": {
@@ -234,6 +237,17 @@ PRESETS: Mapping[str, Mapping[str, Preset]] = {
         "paper": _paper(5_000, 11_000, {**_SAMPLED, "learning_rate": 0.001}, 0.03),
         "light": _paper(1_000, 2_500, _LIGHT, 0.03),
         "smoke": _paper(10, 20, _SMOKE, 0.03),
+    },
+    # Read where it ends. The reference always has noise on the input: sgd_input.
+    "super_resolve": {
+        "paper": _paper(2_000, 2_000, _BY_4, 0.03),
+        "light": _paper(2_000, 2_000, {**_BY_4, "channels": _NARROW}, 0.03),
+        "smoke": _paper(40, 40, _SMOKE, 0.03),
+    },
+    "super_resolve_x8": {
+        "paper": _paper(4_000, 4_000, _BY_8, 0.05),
+        "light": _paper(2_000, 2_000, {**_BY_4, "channels": _NARROW}, 0.05),
+        "smoke": _paper(40, 40, _SMOKE, 0.05),
     },
 }
 
@@ -375,7 +389,7 @@ def settings(
     """A method's settings: the preset's, then what was asked for.
 
     Args:
-      experiment: "denoise" or "inpaint".
+      experiment: a key of `PRESETS`.
       preset: "paper", "light" or "smoke".
       method: its name.
       overrides: by attribute of `NetworkSettings`.
@@ -384,13 +398,17 @@ def settings(
       UserError: on a number out of range.
     """
     chosen = PRESETS[experiment][preset]
-    fields = {**chosen.shared, **chosen.methods.get(method, {}), **overrides}
+    given = {**chosen.shared, **chosen.methods.get(method, {})}
+    fields = {**given, **overrides}
     iterations = fields["iterations"]
     if "iterations" in overrides:
-        # A shorter run keeps the proportions of the preset's.
+        # A shorter run keeps the proportions of the preset's, and its end.
+        at_end = given["stop_at"] == given["iterations"]
         for name in ("stop_at", "burn_in"):
             if name not in overrides and name in fields:
                 fields[name] = min(fields[name], max(iterations // 2, 1))
+        if at_end and "stop_at" not in overrides:
+            fields["stop_at"] = iterations
     return NetworkSettings(**fields)
 
 

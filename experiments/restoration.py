@@ -18,7 +18,8 @@ class Report(Protocol):
         """Takes the latest news, and the part of the work that is done if known."""
 
 
-def _identity(image: jax.Array) -> jax.Array:
+def identity(image: jax.Array) -> jax.Array:
+    """What is seen of an image where it is seen as it is."""
     return image
 
 
@@ -46,7 +47,7 @@ class Request:
     seed: int
     folder: Path | None
     report: Report
-    forward: Callable[[jax.Array], jax.Array] = _identity
+    forward: Callable[[jax.Array], jax.Array] = identity
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,7 +10,6 @@ import numpy as np
 from dipgp.figures import Curve, Figure, overview, panels, save_figure
 from dipgp.files import write_atomically
 from dipgp.images import save_image
-from dipgp.observations import Observation
 from experiments import reporting
 from experiments.restoration import Restoration
 
@@ -50,7 +49,7 @@ def metrics_file(folder: Path, method: str, methods: Sequence[str]) -> Path:
 
 def write(
     folder: Path,
-    observation: Observation,
+    observed: np.ndarray,
     truth: np.ndarray | None,
     done: Sequence[Result],
 ) -> None:
@@ -58,7 +57,7 @@ def write(
 
     Args:
       folder: where to.
-      observation: what was seen.
+      observed: (H, W, C) picture of what was seen, for the figure.
       truth: (H, W, C) intensities, or None.
       done: one result a method.
     """
@@ -78,7 +77,7 @@ def write(
             _save_array(path, "samples", restoration.samples)
         if restoration.trace:
             _save_trace(folder / f"trace{suffix}.csv", restoration)
-    save_figure(folder / "figure.png", _figure(observation, truth, done))
+    save_figure(folder / "figure.png", _figure(observed, truth, done))
     for result in done:
         path = metrics_file(folder, result.method, names)
         reporting.write_json(path, result.record)
@@ -94,9 +93,9 @@ def _drawable(picture: np.ndarray) -> np.ndarray:
 
 
 def _figure(
-    observation: Observation, truth: np.ndarray | None, done: Sequence[Result]
+    observed: np.ndarray, truth: np.ndarray | None, done: Sequence[Result]
 ) -> Figure:
-    images = [("observed", np.asarray(observation.values))]
+    images = [("observed", observed)]
     for result in done:
         title, psnr = result.method, result.record["psnr"]
         if psnr is not None:
