@@ -43,6 +43,22 @@ class Curve(NamedTuple):
     dashed: bool = False
 
 
+class Panel(NamedTuple):
+    """Functions of one variable, seen together.
+
+    Attributes:
+      title: above the panel.
+      samples: (K, N) draws, each a thin line.
+      mean: (N,), a line, or None.
+      std: (N,) standard deviation around the mean, drawn as bands, or None.
+    """
+
+    title: str
+    samples: np.ndarray | None = None
+    mean: np.ndarray | None = None
+    std: np.ndarray | None = None
+
+
 def panels(
     images: Sequence[tuple[str, np.ndarray]],
     errors: Sequence[tuple[str, np.ndarray]] = (),
@@ -152,6 +168,73 @@ def overview(
     if curves:
         _draw_curves(figure.add_subplot(grid[rows, :]), curves, axis_titles)
     return figure
+
+
+def bands(
+    rows: Sequence[tuple[str, Sequence[Panel]]],
+    x: np.ndarray,
+    truth: np.ndarray | None = None,
+    observed: np.ndarray | None = None,
+) -> Figure:
+    """Draws samples, and means with bands of 1 and 2 standard deviations.
+
+    Args:
+      rows: labels and panels. In a row, panels with a mean share one scale, and so do
+        those without; the latter show neither truth nor observations.
+      x: (N,) positions.
+      truth: (N,), dashed.
+      observed: (N,), true at the positions where the truth was seen, drawn as points.
+
+    Returns:
+      The figure, for `save_figure`.
+
+    Raises:
+      ValueError: where there is no panel, or where arrays differ in length from x.
+    """
+    if not any(panels for _, panels in rows):
+        raise ValueError("rows: expected at least one panel, got none")
+    columns = max(len(panels) for _, panels in rows)
+    figure = Figure(
+        figsize=(3.0 * columns, 2.4 * len(rows) + 0.3),
+        dpi=_DOTS_PER_INCH,
+        layout="constrained",
+    )
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(len(rows), columns, squeeze=False)
+    for (label, panels), axes in zip(rows, grid, strict=True):
+        axes[0].set_ylabel(label, fontsize=9)
+        first: dict[bool, Axes] = {}
+        for panel, axis in zip(panels, axes, strict=False):
+            posterior = panel.mean is not None
+            _draw_panel(axis, panel, x)
+            if posterior and truth is not None:
+                axis.plot(x, truth, "--", color="black", linewidth=0.8)
+                if observed is not None:
+                    axis.plot(x[observed], truth[observed], "k.", markersize=5)
+            if posterior in first:
+                axis.sharey(first[posterior])
+                axis.tick_params(labelleft=False)
+            first.setdefault(posterior, axis)
+        for axis in axes[len(panels) :]:
+            axis.set_axis_off()
+    return figure
+
+
+def _draw_panel(axis: Axes, panel: Panel, x: np.ndarray) -> None:
+    axis.set_title(panel.title, fontsize=9)
+    axis.tick_params(labelsize=7)
+    axis.margins(x=0)
+    axis.grid(alpha=0.3)
+    for sample in () if panel.samples is None else panel.samples:
+        axis.plot(x, sample, linewidth=0.7, alpha=0.8)
+    mean, std = panel.mean, panel.std
+    if mean is None:
+        return
+    if std is not None:
+        for count in (2, 1):
+            low, high = mean - count * std, mean + count * std
+            axis.fill_between(x, low, high, color="C0", alpha=0.25, linewidth=0)
+    axis.plot(x, mean, color="C0", linewidth=1.2)
 
 
 def _draw_curves(

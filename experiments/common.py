@@ -7,7 +7,7 @@ import functools
 import glob
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -103,6 +103,19 @@ def require(accepted: bool, flag: str, value: object, expected: str) -> None:
     """Raises a `UserError` that names flag, value and what was expected."""
     if not accepted:
         raise UserError(f"--{flag}={value}: expected {expected}")
+
+
+def refuse_unread_flags(read: Collection[str]) -> None:
+    """Raises a `UserError` for a flag of another experiment on the command line.
+
+    Args:
+      read: names of the flags that the binary reads.
+    """
+    for module, found in flags.FLAGS.flags_by_module_dict().items():
+        for flag in found if module.startswith("experiments.") else ():
+            accepted = not flag.present or flag.name in read
+            expected = "no such flag, which this binary does not read"
+            require(accepted, flag.name, flag.value, expected)
 
 
 def gp_options(default_noise_std: float | None = None) -> GPOptions:
