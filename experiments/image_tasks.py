@@ -19,7 +19,7 @@ from dipgp.summaries import ssim
 from experiments import common, methods, network_options, reporting, results
 from experiments.common import UserError, require
 from experiments.gp_method import GPOptions
-from experiments.network_options import NetworkSettings, Running
+from experiments.network_settings import NetworkSettings, Running
 from experiments.restoration import Request, Restoration, identity
 from experiments.results import Record, Result
 

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from experiments import gp_method, network_method, network_options
+from experiments import gp_method, network_method
 from experiments.gp_method import GPOptions
-from experiments.network_options import Running
+from experiments.network_settings import NetworkSettings, Running
 from experiments.restoration import Request, Restoration
 
 
@@ -13,7 +13,7 @@ def restore(
     names: Sequence[str],
     request: Request,
     gp_options: GPOptions,
-    settings: Mapping[str, network_options.NetworkSettings],
+    settings: Mapping[str, NetworkSettings],
     running: Running,
 ) -> Iterator[tuple[str, Restoration]]:
     """Restores an image by several methods.

@@ -14,8 +14,8 @@ from dipgp.inference import loop, stopping
 from dipgp.observations import mean_squared_error
 from dipgp.summaries import moments
 from experiments import gp_method, network_run
-from experiments.network_options import NetworkSettings, Running
 from experiments.network_recipe import Data, Recipe
+from experiments.network_settings import NetworkSettings, Running
 from experiments.restoration import Request, Restoration
 
 # Methods of one run walk the same path and differ in what is read off it.

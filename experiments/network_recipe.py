@@ -23,7 +23,7 @@ from dipgp.inference import (
 )
 from dipgp.inference.method import Method, Objective, Parameters
 from dipgp.observations import Observation, log_likelihood, mean_squared_error
-from experiments.network_options import NetworkSettings
+from experiments.network_settings import NetworkSettings
 
 Array = jax.Array
 

@@ -21,8 +21,8 @@ from dipgp.inference.guard import GAVE_UP
 from dipgp.inference.interruption import Clock, Interruption
 from dipgp.summaries import diagnostics, moments
 from experiments.common import UserError
-from experiments.network_options import Running
 from experiments.network_recipe import Data, Recipe
+from experiments.network_settings import Running
 from experiments.restoration import Interrupted, Report
 
 # Every so many pixels along each axis are diagnosed; all would take minutes.

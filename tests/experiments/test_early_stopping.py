@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from dipgp.inference import stopping
-from experiments import denoise, network_method, network_options
+from experiments import denoise, network_method, network_settings
 from experiments.common import UserError
 from experiments.gp_method import GPOptions
-from experiments.network_options import NetworkSettings, Running
+from experiments.network_settings import NetworkSettings, Running
 
 SETTINGS = {
     "channels": (4,),
@@ -17,7 +17,7 @@ SETTINGS = {
     "stop_at": 6,
     "window": 4,
     "patience": 3,
-    "stopping": tuple(network_options.STOPPING),
+    "stopping": tuple(network_settings.STOPPING),
 }
 
 
@@ -52,7 +52,7 @@ def run(tmp_path, photographs):
 class TestReport:
     def test_each_rule_tells_its_choice_and_what_it_costs(self, run):
         (record,), rows = run("sgd")
-        assert set(record["stopping"]) == set(network_options.STOPPING)
+        assert set(record["stopping"]) == set(network_settings.STOPPING)
         psnr = np.array([float(row["psnr"]) for row in rows])
         for name, told in record["stopping"].items():
             scores = np.array([float(row[name]) for row in rows])

@@ -19,7 +19,7 @@ from experiments import (
 )
 from experiments.common import UserError
 from experiments.gp_method import GPOptions
-from experiments.network_options import NetworkSettings, Running
+from experiments.network_settings import NetworkSettings, Running
 from experiments.restoration import Interrupted
 
 # One recipe for most tests, so that its program is compiled once.
