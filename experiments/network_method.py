@@ -11,7 +11,7 @@ import numpy as np
 
 from dipgp import networks
 from dipgp.inference import loop, stopping
-from dipgp.observations import mean_squared_error
+from dipgp.observations import Observation, mean_squared_error
 from dipgp.summaries import moments
 from experiments import gp_method, network_run
 from experiments.network_recipe import Data, Recipe
@@ -31,6 +31,7 @@ RUNS = {
 }
 # Keys are folded from the seed by their use.
 INPUT, HELD_OUT = (network_run.LAST_KEY + use for use in (1, 2))
+STEP_FACTOR, STEP_FACTOR_PRECONDITIONED = 40.0, 20.0
 SAMPLERS = ("sgld", "psgld", "noisy_adam")
 
 
@@ -51,6 +52,10 @@ def restore(
     (run,) = {RUNS[name] for name in names}
     if not request.noise_known and run in ("sgld", "psgld"):
         request = _with_estimated_noise(request)
+    if settings.step_size is None and run in ("sgld", "psgld"):
+        settings = dataclasses.replace(
+            settings, step_size=_step_size(run, request.observation)
+        )
     rules = _rules(settings, request) if run.startswith("descent") else ()
     recipe = Recipe(run, settings, request.shape[2], request.forward, rules)
     outcome, verdict = network_run.drive(
@@ -106,6 +111,22 @@ def _with_estimated_noise(request: Request) -> Request:
         noise_std=jnp.full_like(observation.noise_std, noise_std)
     )
     return dataclasses.replace(request, observation=observation, noise_known=True)
+
+
+def _step_size(run: str, observation: Observation) -> float:
+    """A step of Langevin dynamics that is safe and not small.
+
+    The curvature H of the potential grows as n / noise_std^2 with n observed values.
+    What bounds the step is eps H for plain dynamics, and eps sqrt(H) where the
+    preconditioner is H^(-1/2). The factors were found on one image; docs/results.md
+    has what they gave on others.
+    """
+    observed = np.asarray(observation.mask) != 0
+    noise_std = float(np.median(np.asarray(observation.noise_std)[observed]))
+    count = observed.sum() * observation.values.shape[2]
+    if run == "psgld":
+        return float(STEP_FACTOR_PRECONDITIONED * noise_std / np.sqrt(count))
+    return float(STEP_FACTOR * noise_std**2 / count)
 
 
 def _configuration(

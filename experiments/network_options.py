@@ -34,7 +34,20 @@ class Preset:
     methods: Mapping[str, Settings]
 
 
-def _paper(stop_plain: int, stop_noisy: int, shared: Settings, noise: float) -> Preset:
+# Standard normal weights: one bound on the preconditioner fits them all.
+_LANGEVIN: Settings = {"initialisation": "gaussian_process"}
+# Small noise makes for small steps, and more momentum makes up for them.
+_NOISY: Settings = {"momentum": 0.95, "frozen_after": 150}
+_CLEAN: Settings = {"momentum": 0.97, "frozen_after": 200}
+
+
+def _protocol(
+    stop_plain: int,
+    stop_noisy: int,
+    shared: Settings,
+    noise: float,
+    preconditioned: Settings,
+) -> Preset:
     """The reference protocol, which reads SGD at fixed iterations.
 
     Args:
@@ -42,6 +55,7 @@ def _paper(stop_plain: int, stop_noisy: int, shared: Settings, noise: float) -> 
       stop_noisy: at which those with it are.
       shared: of every method.
       noise: standard deviation of the input's noise.
+      preconditioned: of psgld, which the reference has not.
     """
     noisy = {"input_noise": noise, "stop_at": stop_noisy}
     return Preset(
@@ -51,15 +65,14 @@ def _paper(stop_plain: int, stop_noisy: int, shared: Settings, noise: float) -> 
             "sgd_input_avg": noisy,
             "sgd_weight_decay": {"weight_decay": 5e-8},
             "noisy_adam": {**noisy, "weight_decay": 5e-8},
-            # Standard normal weights: one bound on the preconditioner fits them all.
-            "psgld": {"initialisation": "gaussian_process"},
-            "sgld": {"initialisation": "gaussian_process", "step_size": 1e-5},
+            "sgld": {**_LANGEVIN, "momentum": 0.99},
+            "psgld": {**_LANGEVIN, **preconditioned},
         },
     )
 
 
 _SAMPLED: Settings = {"iterations": 20_000, "burn_in": 7_000, "thinning": 50}
-_LIGHT: Settings = {"channels": _NARROW, "iterations": 2_500, "burn_in": 800}
+_LIGHT: Settings = {"channels": _NARROW, "iterations": 2_000, "burn_in": 700}
 _SMOKE: Settings = {"channels": (8, 8), "iterations": 40, "burn_in": 20}
 # Super-resolution by 4, and by 8.
 _BY_4: Settings = {"iterations": 2_000, "burn_in": 700, "thinning": 10}
@@ -67,27 +80,29 @@ _BY_8: Settings = {"iterations": 4_000, "burn_in": 1_400, "thinning": 10}
 
 PRESETS: Mapping[str, Mapping[str, Preset]] = {
     "denoise": {
-        "paper": _paper(500, 1_800, _SAMPLED, 1 / 30),
-        "light": _paper(200, 1_800, _LIGHT, 1 / 30),
-        "smoke": _paper(10, 20, _SMOKE, 1 / 30),
+        "paper": _protocol(500, 1_800, _SAMPLED, 1 / 30, _NOISY),
+        "light": _protocol(400, 1_800, _LIGHT, 1 / 30, _NOISY),
+        "smoke": _protocol(10, 20, _SMOKE, 1 / 30, _NOISY),
     },
     # What the reference ran SGLD with is unknown here; the learning rate is that of the
     # deep image prior's own code on the same images.
     "inpaint": {
-        "paper": _paper(5_000, 11_000, {**_SAMPLED, "learning_rate": 0.001}, 0.03),
-        "light": _paper(1_000, 2_500, _LIGHT, 0.03),
-        "smoke": _paper(10, 20, _SMOKE, 0.03),
+        "paper": _protocol(
+            5_000, 11_000, {**_SAMPLED, "learning_rate": 0.001}, 0.03, _CLEAN
+        ),
+        "light": _protocol(1_000, 2_000, _LIGHT, 0.03, _CLEAN),
+        "smoke": _protocol(10, 20, _SMOKE, 0.03, _CLEAN),
     },
     # Read where it ends. The reference always has noise on the input: sgd_input.
     "super_resolve": {
-        "paper": _paper(2_000, 2_000, _BY_4, 0.03),
-        "light": _paper(2_000, 2_000, {**_BY_4, "channels": _NARROW}, 0.03),
-        "smoke": _paper(40, 40, _SMOKE, 0.03),
+        "paper": _protocol(2_000, 2_000, _BY_4, 0.03, _CLEAN),
+        "light": _protocol(2_000, 2_000, {**_BY_4, "channels": _NARROW}, 0.03, _CLEAN),
+        "smoke": _protocol(40, 40, _SMOKE, 0.03, _CLEAN),
     },
     "super_resolve_x8": {
-        "paper": _paper(4_000, 4_000, _BY_8, 0.05),
-        "light": _paper(2_000, 2_000, {**_BY_4, "channels": _NARROW}, 0.05),
-        "smoke": _paper(40, 40, _SMOKE, 0.05),
+        "paper": _protocol(4_000, 4_000, _BY_8, 0.05, _CLEAN),
+        "light": _protocol(2_000, 2_000, {**_BY_4, "channels": _NARROW}, 0.05, _CLEAN),
+        "smoke": _protocol(40, 40, _SMOKE, 0.05, _CLEAN),
     },
 }
 
@@ -168,7 +183,10 @@ _OVERRIDES = {
         "A fall of the fit to the data by more than so many dB puts the run back.",
     ),
     "step_size": flags.DEFINE_float(
-        "step_size", None, "Step eps of sgld and psgld; their noise has variance eps."
+        "step_size",
+        None,
+        "Step eps of sgld and psgld, whose noise has variance eps; by default found "
+        "from the noise and the number of observed values.",
     ),
     "momentum": flags.DEFINE_float(
         "momentum",
@@ -249,6 +267,9 @@ def settings(
                 fields[name] = min(fields[name], max(iterations // 2, 1))
         if at_end and "stop_at" not in overrides:
             fields["stop_at"] = iterations
+    if "frozen_after" in fields and "frozen_after" not in overrides:
+        # Samples count from a preconditioner that stays as it is.
+        fields["frozen_after"] = min(fields["frozen_after"], fields["burn_in"])
     return NetworkSettings(**fields)
 
 

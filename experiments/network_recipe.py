@@ -176,6 +176,7 @@ class Recipe:
 
     def _schedule(self) -> schedules.Schedule:
         settings = self.settings
+        assert settings.step_size is not None
         if settings.step_power == 0:
             return schedules.constant(settings.step_size)
         return schedules.polynomial(

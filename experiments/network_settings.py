@@ -39,7 +39,8 @@ class NetworkSettings:
       input_noise: standard deviation of the noise on the input, drawn at each step.
       average_decay: of the exponential average of outputs.
       roll_back: fall of the fit to the data, in dB, that puts the run back.
-      step_size: eps of Langevin dynamics.
+      step_size: eps of Langevin dynamics; None for one that noise and number of the
+        observed values give.
       momentum: the part of the velocity that a step of Langevin dynamics keeps.
       step_power: eps falls as (1 + t / step_offset)^-step_power; 0 keeps it.
       step_offset: see step_power.
@@ -69,7 +70,7 @@ class NetworkSettings:
     input_noise: float = 0.0
     average_decay: float = 0.99
     roll_back: float = 5.0
-    step_size: float = 0.01
+    step_size: float | None = None
     momentum: float = 0.0
     step_power: float = 0.0
     step_offset: float = 1000.0
@@ -98,13 +99,15 @@ class NetworkSettings:
         require(self.window >= 2, "window", self.window, "a number of at least 2")
         for name in (
             "learning_rate",
-            "step_size",
             "step_offset",
             "roll_back",
             "largest_scale",
         ):
             value = getattr(self, name)
             require(0 < value < math.inf, name, value, "a positive number")
+        step_size = self.step_size
+        accepted = step_size is None or 0 < step_size < math.inf
+        require(accepted, "step_size", step_size, "a positive number")
         for name in (
             "skip_channels",
             "weight_decay",
