@@ -15,6 +15,7 @@ import numpy as np
 from dipgp.files import write_atomically
 
 try:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -195,7 +196,7 @@ def bands(
         raise ValueError("rows: expected at least one panel, got none")
     columns = max(len(panels) for _, panels in rows)
     figure = Figure(
-        figsize=(3.0 * columns, 2.4 * len(rows) + 0.3),
+        figsize=(3.0 * columns, 2.4 * len(rows) + 0.5),
         dpi=_DOTS_PER_INCH,
         layout="constrained",
     )
@@ -208,16 +209,37 @@ def bands(
             posterior = panel.mean is not None
             _draw_panel(axis, panel, x)
             if posterior and truth is not None:
-                axis.plot(x, truth, "--", color="black", linewidth=0.8)
+                axis.plot(x, truth, "--", color="black", linewidth=0.8, label="truth")
                 if observed is not None:
-                    axis.plot(x[observed], truth[observed], "k.", markersize=5)
+                    axis.plot(
+                        x[observed],
+                        truth[observed],
+                        "k.",
+                        markersize=5,
+                        label="observed",
+                    )
             if posterior in first:
                 axis.sharey(first[posterior])
                 axis.tick_params(labelleft=False)
             first.setdefault(posterior, axis)
         for axis in axes[len(panels) :]:
             axis.set_axis_off()
+    _explain(figure)
     return figure
+
+
+def _explain(figure: Figure) -> None:
+    """One legend for what all panels have in common."""
+    found: dict[str, Artist] = {}
+    for axis in figure.axes:
+        for artist, label in zip(*axis.get_legend_handles_labels(), strict=True):
+            found.setdefault(label, artist)
+    if found:
+        labels = list(found)
+        artists = [found[label] for label in labels]
+        figure.legend(
+            artists, labels, loc="outside lower center", ncols=len(labels), fontsize=8
+        )
 
 
 def _draw_panel(axis: Axes, panel: Panel, x: np.ndarray) -> None:
@@ -231,10 +253,11 @@ def _draw_panel(axis: Axes, panel: Panel, x: np.ndarray) -> None:
     if mean is None:
         return
     if std is not None:
-        for count in (2, 1):
+        for count in (1, 2):
             low, high = mean - count * std, mean + count * std
-            axis.fill_between(x, low, high, color="C0", alpha=0.25, linewidth=0)
-    axis.plot(x, mean, color="C0", linewidth=1.2)
+            shade = axis.fill_between(x, low, high, color="C0", alpha=0.25, linewidth=0)
+            shade.set_label(f"{count} std")
+    axis.plot(x, mean, color="C0", linewidth=1.2, label="mean")
 
 
 def _draw_curves(

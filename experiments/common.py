@@ -7,7 +7,7 @@ import functools
 import glob
 import math
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -105,12 +105,16 @@ def require(accepted: bool, flag: str, value: object, expected: str) -> None:
         raise UserError(f"--{flag}={value}: expected {expected}")
 
 
-def refuse_unread_flags(read: Collection[str]) -> None:
-    """Raises a `UserError` for a flag of another experiment on the command line.
+def refuse_unread_flags(reader: str) -> None:
+    """Refuses flags on the command line that other experiments read.
 
     Args:
-      read: names of the flags that the binary reads.
+      reader: name of the module whose key flags the binary reads.
+
+    Raises:
+      UserError: where there is one.
     """
+    read = {flag.name for flag in flags.FLAGS.get_key_flags_for_module(reader)}
     for module, found in flags.FLAGS.flags_by_module_dict().items():
         for flag in found if module.startswith("experiments.") else ():
             accepted = not flag.present or flag.name in read

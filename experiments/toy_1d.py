@@ -18,11 +18,12 @@ noise. They still differ: the process has infinitely many channels, also in its 
   python -m experiments.toy_1d --cases=2:1,4:2,15:4 --width=128 --seed=1
   python -m experiments.toy_1d --cases=15:4 --step_size=2e-5 --iterations=100000
 
-Numbers that have no flag above: 20,000 iterations of 4 chains, of which the first
-quarter is burn-in; 8,000 iterations of descent at learning rate 0.01; 128 input
-channels. By default the amplitude of each case is the one under which the observed
-values are most likely for the Gaussian process, and the step of Langevin dynamics is
-half of the largest stable one.
+By default there are 20,000 iterations of 4 Langevin chains, of which the first quarter
+is burn-in, and 2,000 iterations of 16 descents at a learning rate of 0.001, after which
+they go through the points to 1e-6. The amplitude of each case is the one under which
+the Gaussian process finds the observed values most likely, and the step of Langevin
+dynamics is half of the largest that is surely stable; --amplitude and --step_size set
+them for all cases.
 
 Results in --output_dir:
 
@@ -36,7 +37,6 @@ Exit status: 0 done, 1 a network left all bounds, 2 bad input.
 
 import dataclasses
 import io
-import math
 import time
 from pathlib import Path
 from typing import Any
@@ -47,41 +47,13 @@ from absl import flags
 
 from dipgp.figures import Panel, bands, save_figure
 from dipgp.files import write_atomically
-from experiments import common, network_options, reporting, toy_1d_network
+from experiments import common, reporting, toy_1d_network, toy_1d_options
 from experiments import toy_1d_model as toy
-from experiments.common import UserError, require
 from experiments.restoration import Report
 from experiments.toy_1d_model import Curve, Model
+from experiments.toy_1d_options import ToyConfig, config_from_flags
 
-CASES = flags.DEFINE_list(
-    "cases", ["2:1", "15:4"], "Pairs sigma:depth, as in --cases=2:1,15:4."
-)
-POINTS = flags.DEFINE_integer("points", 128, "Points of the signal.")
-OBSERVED_FRACTION = flags.DEFINE_float(
-    "observed_fraction", 0.1, "Share of the points that is seen."
-)
-WIDTH = flags.DEFINE_integer("width", 32, "Channels of the networks' hidden layers.")
-OBSERVATION_STD = flags.DEFINE_float(
-    "observation_std",
-    0.05,
-    "Standard deviation of the noise that posteriors allow for; the points have none.",
-)
-RESTARTS = flags.DEFINE_integer("restarts", 8, "Runs of descent, at least 2.")
-
-# Of flags that are shared with other binaries, those that this one reads.
-_SHARED = ("seed", "output_dir", "float64", "amplitude")
-_NETWORKS = (
-    "input_channels",
-    "iterations",
-    "burn_in",
-    "chains",
-    "step_size",
-    "stop_at",
-    "learning_rate",
-)
-_OWN = ("cases", "points", "observed_fraction", "width", "observation_std", "restarts")
-for _name in (*_SHARED, *_NETWORKS):
-    flags.declare_key_flag(_name)
+flags.adopt_module_key_flags(toy_1d_options)
 
 # What keys are for; each is folded from the seed's by its number. All cases have the
 # same keys, so that a case's result does not depend on which others are in the run.
@@ -89,78 +61,6 @@ _POINTS, _PROCESS, _NETWORK_DRAWS, _INPUT, _DESCENT, _LANGEVIN = range(6)
 _PRIOR_SAMPLES = 5
 
 Record = dict[str, Any]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ToyConfig:
-    """What a run is told.
-
-    Attributes:
-      output_dir: folder of the results.
-      cases: (sigma, depth) of each.
-      points: of the signal.
-      observed_fraction: share of them that is seen.
-      width: channels of the hidden layers.
-      input_channels: of the networks' random input.
-      amplitude: standard deviation of the prior; None chooses it by the evidence.
-      observation_std: standard deviation of the noise that is allowed for.
-      restarts: of descent.
-      stop_at: iterations of descent.
-      learning_rate: of descent.
-      chains: of Langevin dynamics.
-      iterations: of each chain.
-      burn_in: iterations of each chain that do not count; None for a quarter.
-      step_size: eps of Langevin dynamics; None chooses it by the prior's stiffness.
-      seed: of all draws.
-      float64: whether the networks compute in 64 bits; the Gaussian process does.
-    """
-
-    output_dir: str
-    cases: tuple[tuple[float, int], ...] = ((2.0, 1), (15.0, 4))
-    points: int = 128
-    observed_fraction: float = 0.1
-    width: int = 32
-    input_channels: int = 128
-    amplitude: float | None = None
-    observation_std: float = 0.05
-    restarts: int = 8
-    stop_at: int = 8_000
-    learning_rate: float = 0.01
-    chains: int = 4
-    iterations: int = 20_000
-    burn_in: int | None = None
-    step_size: float | None = None
-    seed: int = 0
-    float64: bool = False
-
-    def __post_init__(self) -> None:
-        """Raises UserError, naming the flag, on a number out of range."""
-        require(self.points >= 2, "points", self.points, "a number of at least 2")
-        shown = ",".join(f"{sigma:g}:{depth}" for sigma, depth in self.cases)
-        for sigma, depth in self.cases:
-            accepted = 0 <= sigma <= self.points
-            expected = f"sigma from 0 to the {self.points} points"
-            require(accepted, "cases", shown, expected)
-            require(1 <= depth <= 100, "cases", shown, "depth from 1 to 100")
-        unique = len(set(self.cases)) == len(self.cases) > 0
-        require(unique, "cases", shown, "one case at least, and each once")
-        fraction = self.observed_fraction
-        accepted = 0 < fraction <= 1
-        require(accepted, "observed_fraction", fraction, "above 0, and up to 1")
-        for name in ("width", "input_channels", "chains", "iterations", "stop_at"):
-            value = getattr(self, name)
-            require(value >= 1, name, value, "a number of at least 1")
-        expected = "at least 2, whose spread makes the bands"
-        require(self.restarts >= 2, "restarts", self.restarts, expected)
-        for name in ("amplitude", "observation_std", "learning_rate", "step_size"):
-            value = getattr(self, name)
-            accepted = value is None or 0 < value < math.inf
-            require(accepted, name, value, "a positive number")
-        accepted = self.burn_in is None or 0 <= self.burn_in < self.iterations
-        expected = f"from 0 to below the {self.iterations} iterations"
-        require(accepted, "burn_in", self.burn_in, expected)
-        accepted = 0 <= self.seed < 2**32
-        require(accepted, "seed", self.seed, "a number from 0 to 4294967295")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -178,37 +78,6 @@ class Result:
     prior: dict[str, np.ndarray]
     posterior: dict[str, Curve]
     record: Record
-
-
-def config_from_flags() -> ToyConfig:
-    """Reads the flags.
-
-    Raises:
-      UserError: on bad input, or on a flag that only other binaries read.
-    """
-    common.refuse_unread_flags({*_SHARED, *_NETWORKS, *_OWN})
-    return ToyConfig(
-        output_dir=common.OUTPUT_DIR.value or "runs/toy_1d",
-        cases=tuple(map(_case, CASES.value)),
-        points=POINTS.value,
-        observed_fraction=OBSERVED_FRACTION.value,
-        width=WIDTH.value,
-        amplitude=common.AMPLITUDE.value,
-        observation_std=OBSERVATION_STD.value,
-        restarts=RESTARTS.value,
-        seed=common.SEED.value,
-        float64=common.FLOAT64.value,
-        **network_options.overrides_from_flags(),
-    )
-
-
-def _case(text: str) -> tuple[float, int]:
-    sigma, _, depth = text.partition(":")
-    try:
-        return float(sigma), int(depth)
-    except ValueError:
-        expected = "pairs sigma:depth with a whole depth, such as 2:1,15:4"
-        raise UserError(f"--cases={text}: expected {expected}") from None
 
 
 def run(config: ToyConfig) -> Record:
@@ -308,11 +177,6 @@ def _examine(
     )
     exact = toy.condition(covariance, truth, mask, noise_std)
     posterior = {"GP": exact, "SGD": sgd, "SGLD": sgld}
-    facts: dict[str, Record] = {
-        name: _compare(curve, exact, truth) for name, curve in posterior.items()
-    }
-    facts["SGD"] |= sgd_facts
-    facts["SGLD"] |= sgld_facts | {"step_size": step_size}
     finite = all(np.isfinite(curve).all() for curve in posterior.values())
     bounded = not (sgd_facts["roll_backs"] or sgld_facts["roll_backs"])
     record = {
@@ -320,7 +184,11 @@ def _examine(
         "depth": depth,
         "amplitude": amplitude,
         "converged": finite and bounded,
-        **facts,
+        "GP": {"rms_error": _rms(exact.mean - truth)},
+        "SGD": _compare(sgd, exact, truth) | sgd_facts,
+        "SGLD": _compare(sgld, exact, truth)
+        | sgld_facts
+        | {"step_size": step_size, "burn_in": burn_in},
     }
     return Result(f"sigma {sigma:g}, depth {depth}", prior, posterior, record)
 
