@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from absl import flags
 
+from dipgp.observations import observe
 from experiments import (
     denoise,
     gp_method,
@@ -229,7 +230,48 @@ class TestNoise:
         assert record["psnr"] is None
 
 
+class TestStepSize:
+    @pytest.mark.parametrize(("run", "power"), [("psgld", 0.5), ("sgld", 1.0)])
+    def test_it_falls_as_the_curvature_of_the_data_rises(self, run, power):
+        """By pixels, by the mask, by channels and by the noise."""
+
+        def step(shape=(8, 8, 1), mask=None, noise_std=0.1):
+            seen = observe(np.zeros(shape), mask, noise_std=noise_std)
+            return network_method._step_size(run, seen)
+
+        half = np.arange(8) % 2 * np.ones((8, 1))
+        np.testing.assert_allclose(
+            [
+                step(),
+                step((16, 16, 1)),
+                step(mask=half),
+                step((8, 8, 3)),
+                step(noise_std=0.05),
+            ],
+            step() * np.array([1, 1 / 4, 2, 1 / 3, 1 / 4]) ** power,
+            rtol=1e-6,
+        )
+
+    def test_the_record_says_which_was_taken(self, config):
+        automatic, given = (
+            denoise.run(config("psgld", settings=settings))[0]
+            for settings in (
+                SETTINGS,
+                NetworkSettings(**dict(vars(SETTINGS), step_size=1e-3)),
+            )
+        )
+        expected = 20 * 25 / 255 / np.sqrt(12 * 16)
+        found = automatic["hyperparameters"]["step_size"]
+        assert found == pytest.approx(expected, rel=1e-6)
+        assert given["hyperparameters"]["step_size"] == 1e-3
+
+
 class TestSettings:
+    def test_no_sample_counts_before_the_preconditioner_is_frozen(self):
+        for changes in ({}, {"iterations": 100}, {"burn_in": 5}):
+            found = network_options.settings("denoise", "light", "psgld", changes)
+            assert 0 < found.frozen_after <= found.burn_in
+
     def test_the_paper_preset_is_the_reference_protocol(self):
         plain = network_options.settings("denoise", "paper", "sgd", {})
         assert plain.channels == (128,) * 5
