@@ -253,10 +253,10 @@ def _draw_panel(axis: Axes, panel: Panel, x: np.ndarray) -> None:
     if mean is None:
         return
     if std is not None:
-        for count in (1, 2):
+        for count, alpha in ((1, 0.35), (2, 0.2)):
             low, high = mean - count * std, mean + count * std
-            shade = axis.fill_between(x, low, high, color="C0", alpha=0.25, linewidth=0)
-            shade.set_label(f"{count} std")
+            shade = axis.fill_between(x, low, high, color="C0", linewidth=0)
+            shade.set(alpha=alpha, label=f"{count} std")
     axis.plot(x, mean, color="C0", linewidth=1.2, label="mean")
 
 

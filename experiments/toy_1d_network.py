@@ -134,18 +134,14 @@ def _run(
     report: Report,
 ) -> tuple[Curve, np.ndarray, Facts]:
     """Several runs: the curve, thinned draws (count, draws, points), and facts."""
-    key_start, key_run = jax.random.split(key)
     like = jax.ShapeDtypeStruct((1, model.points, 1), z.dtype)
-    runs = [
-        loop.begin(
-            method,
-            model.network.init(jax.random.fold_in(key_start, run), z),
-            jax.random.fold_in(key_run, run),
-            like,
-        )
-        for run in range(count)
-    ]
-    progress = jax.tree.map(lambda *leaves: jnp.stack(leaves), *runs)
+
+    def begin(key: Array) -> loop.Progress:
+        key_weights, key_run = jax.random.split(key)
+        weights = model.network.init(key_weights, z)
+        return loop.begin(method, weights, key_run, like)
+
+    progress = jax.jit(jax.vmap(begin))(jax.random.split(key, count))
     longest = max(iterations // _PIECES, 1)
     advances = {}
     draws, taken = [], 0
