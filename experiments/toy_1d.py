@@ -170,6 +170,7 @@ def _examine(
         z,
         keys[_LANGEVIN],
         step_size=step_size,
+        momentum=config.momentum,
         iterations=config.iterations,
         burn_in=burn_in,
         chain_count=config.chains,

@@ -75,6 +75,7 @@ def sample(
     key: Array,
     *,
     step_size: float,
+    momentum: float,
     iterations: int,
     burn_in: int,
     chain_count: int,
@@ -88,6 +89,7 @@ def sample(
       z: the input, as `Model.draw_input` returns it.
       key: of the starts and the noise.
       step_size: eps.
+      momentum: see `dipgp.inference.langevin`.
       iterations: of each chain.
       burn_in: iterations whose outputs do not count; every later one does.
       chain_count: how many chains.
@@ -99,7 +101,7 @@ def sample(
         likelihood = log_likelihood(seen, output)
         return likelihood + model.network.log_prior(variables), output
 
-    method = langevin.sgld(log_density, step_size)
+    method = langevin.sgld(log_density, step_size, momentum=momentum)
     plan = _plan(seen, burn_in)
     curve, draws, facts = _run(
         model, method, plan, z, key, iterations, chain_count, report

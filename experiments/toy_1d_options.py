@@ -33,6 +33,7 @@ for _shared in (
     "burn_in",
     "chains",
     "step_size",
+    "momentum",
     "stop_at",
     "learning_rate",
 ):
@@ -59,6 +60,7 @@ class ToyConfig:
       iterations: of each chain.
       burn_in: iterations of each chain that do not count; None for a quarter.
       step_size: eps of Langevin dynamics; None chooses it by the prior's stiffness.
+      momentum: the part of the velocity that a step of Langevin dynamics keeps.
       seed: of all draws.
       float64: whether the networks compute in 64 bits; the Gaussian process does.
     """
@@ -78,6 +80,7 @@ class ToyConfig:
     iterations: int = 20_000
     burn_in: int | None = None
     step_size: float | None = None
+    momentum: float = 0.9
     seed: int = 0
     float64: bool = False
 
@@ -106,6 +109,8 @@ class ToyConfig:
             value = getattr(self, name)
             accepted = value is None or 0 < value < math.inf
             require(accepted, name, value, "a positive number")
+        accepted = 0 <= self.momentum < 1
+        require(accepted, "momentum", self.momentum, "at least 0, below 1")
         accepted = self.burn_in is None or 0 <= self.burn_in < self.iterations
         expected = f"from 0 to below the {self.iterations} iterations"
         require(accepted, "burn_in", self.burn_in, expected)
