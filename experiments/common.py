@@ -252,11 +252,14 @@ def _run(run: Callable[[], int], arguments: Sequence[str]) -> int:
     except Interrupted as interrupted:
         _complain(interrupted)
         return 130
+    except KeyboardInterrupt:
+        _complain("stopped by the keyboard; what was not yet written is lost")
+        return 130
     except (ValueError, OSError) as error:
         logging.debug("where the error arose", exc_info=True)
         _complain(error)
         return 2
 
 
-def _complain(error: Exception) -> None:
+def _complain(error: object) -> None:
     print(f"Error: {' '.join(str(error).split())}", file=sys.stderr)

@@ -159,3 +159,11 @@ class TestExpandImages:
         assert common.open_image(tmp_path / "a.png").shape == (2, 3, 1)
         with pytest.raises(UserError, match=r"--image=.*absent\.png: expected a still"):
             common.open_image(tmp_path / "absent.png")
+
+
+def test_the_keyboard_ends_a_run_with_a_sentence(binary, capsys):
+    def run():
+        raise KeyboardInterrupt
+
+    assert binary(run) == 130
+    assert capsys.readouterr().err.startswith("Error: stopped by the keyboard")
