@@ -56,7 +56,7 @@ def restore(
         settings = dataclasses.replace(
             settings, step_size=_step_size(run, request.observation)
         )
-    rules = _rules(settings, request) if run.startswith("descent") else ()
+    rules = _rules(settings, request.noise_known) if run.startswith("descent") else ()
     recipe = Recipe(run, settings, request.shape[2], request.forward, rules)
     outcome, verdict = network_run.drive(
         recipe,
@@ -91,11 +91,11 @@ def _data(recipe: Recipe, request: Request) -> Data:
     return Data(z, observation, truth, held_out)
 
 
-def _rules(settings: NetworkSettings, request: Request) -> tuple[str, ...]:
+def _rules(settings: NetworkSettings, noise_known: bool) -> tuple[str, ...]:
     """The stopping rules of a descent."""
     rules = settings.stopping
     if rules is None:
-        known = ("discrepancy",) if request.noise_known else ()
+        known = ("discrepancy",) if noise_known else ()
         rules = ("windowed_variance", *known)
     if settings.stop_by not in ("iteration", *rules):
         rules = (*rules, settings.stop_by)
