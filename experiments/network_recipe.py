@@ -108,7 +108,7 @@ class Recipe:
     def plan(self, data: Data) -> loop.Plan:
         """What is collected on the way."""
         settings, truth = self.settings, data.truth
-        scores = {}
+        descends, scores = self.run.startswith("descent"), {}
         if truth is not None:
             scores["psnr"] = lambda image: (
                 -10 * jnp.log10(jnp.mean(jnp.square(image - truth)))
@@ -122,7 +122,8 @@ class Recipe:
                 data.observation, self.forward(image)
             ),
             tolerance_db=settings.roll_back,
-            burn_in=settings.burn_in,
+            # A descent has no samples, whose mean would mislead.
+            burn_in=settings.iterations if descends else settings.burn_in,
             thinning=settings.thinning,
             sample_weight=weight,
             average_decay=settings.average_decay,
