@@ -20,6 +20,11 @@ seconds, and --resume goes on with what was interrupted:
 
   python -m experiments.inpaint --method=gp,sgd,sgd_input_avg,psgld
 
+Descents are read at --stop_at; rules that need no truth can say where instead, and
+metrics.json has what each of them would have chosen:
+
+  python -m experiments.inpaint --method=sgd --stop_by=windowed_variance
+
 Results in --output_dir, one folder an image where there are several, and the method's
 name in the files where there are several:
 
