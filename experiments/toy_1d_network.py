@@ -108,10 +108,11 @@ def sample(
     )
     if draws.shape[1] >= diagnostics.FEWEST_DRAWS:
         mixing = diagnostics.diagnose(draws)
+        # A point at which no ReLU is active never moves, and has none of these.
         facts |= {
-            "rhat_median": float(np.median(mixing.rhat)),
-            "rhat_largest": float(np.max(mixing.rhat)),
-            "effective_samples_median": float(np.median(mixing.bulk)),
+            "rhat_median": float(np.nanmedian(mixing.rhat)),
+            "rhat_largest": float(np.nanmax(mixing.rhat)),
+            "effective_samples_median": float(np.nanmedian(mixing.bulk)),
         }
     return curve, facts
 

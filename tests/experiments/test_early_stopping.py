@@ -90,17 +90,20 @@ class TestReport:
         assert set(rules) == expected
         assert len(rules) == len(expected)
 
+    @pytest.mark.slow
     def test_without_the_truth_a_choice_has_no_score(self, run):
         (record,), _ = run("sgd", stopping=("windowed_variance",), noise_std=None)
         told = record["stopping"]["windowed_variance"]
         assert set(told) == {"iteration", "stopped_at"}
 
+    @pytest.mark.slow
     def test_samplers_need_none(self, run):
         (record,), rows = run("psgld")
         assert "stopping" not in record
         assert "windowed_variance" not in rows[0]
 
 
+@pytest.mark.slow
 class TestReading:
     def test_a_descent_is_read_where_the_rule_says(self, run):
         records, _ = run("sgd", "sgd_avg", stop_by="held_out")

@@ -297,6 +297,7 @@ class TestNetworks:
         assert std.shape == (13, 17, 3)
         assert (run / "figure.png").exists()
 
+    @pytest.mark.slow
     def test_one_seed_gives_identical_files_and_another_does_not(
         self, config, tmp_path
     ):

@@ -97,6 +97,7 @@ class TestRun:
         np.testing.assert_allclose(curves["GP_mean_2_1"], mean, atol=1e-9)
         np.testing.assert_allclose(curves["GP_std_2_1"] ** 2, variance, atol=1e-9)
 
+    @pytest.mark.slow
     def test_the_same_seed_gives_the_same_files(self, done, tmp_path):
         record, _, folder = done
         again = toy_1d.run(configure(tmp_path / "run"))
