@@ -252,6 +252,7 @@ class TestStepSize:
             rtol=1e-6,
         )
 
+    @pytest.mark.slow
     def test_the_record_says_which_was_taken(self, config):
         automatic, given = (
             denoise.run(config("psgld", settings=settings))[0]
