@@ -51,7 +51,7 @@ def restore(
     """
     (run,) = {RUNS[name] for name in names}
     if not request.noise_known and run in ("sgld", "psgld"):
-        request = _with_estimated_noise(request)
+        request = _with_estimated_noise(request, settings.least_noise_std)
     if settings.step_size is None and run in ("sgld", "psgld"):
         settings = dataclasses.replace(
             settings, step_size=_step_size(run, request.observation)
@@ -102,10 +102,10 @@ def _rules(settings: NetworkSettings, noise_known: bool) -> tuple[str, ...]:
     return rules
 
 
-def _with_estimated_noise(request: Request) -> Request:
-    """The request with the noise that a Gaussian process's evidence finds."""
+def _with_estimated_noise(request: Request, least: float) -> Request:
+    """The request with the noise that a Gaussian process's evidence finds, or more."""
     report = request.report
-    noise_std = gp_method.estimate_noise(request.observation, report)
+    noise_std = max(gp_method.estimate_noise(request.observation, report), least)
     observation = request.observation
     observation = observation._replace(
         noise_std=jnp.full_like(observation.noise_std, noise_std)

@@ -11,7 +11,7 @@ from typing import Any
 
 from absl import flags
 
-from experiments.common import require
+from experiments.common import GREY_LEVELS, require
 from experiments.network_settings import STOPPING, NetworkSettings, Running
 
 # The hourglass of both papers, and the narrower list of the DIP repository.
@@ -74,6 +74,8 @@ def _protocol(
 _SAMPLED: Settings = {"iterations": 20_000, "burn_in": 7_000, "thinning": 50}
 _LIGHT: Settings = {"channels": _NARROW, "iterations": 2_000, "burn_in": 700}
 _SMOKE: Settings = {"channels": (8, 8), "iterations": 40, "burn_in": 20}
+# Pixels that are known exactly, by a network that cannot meet them so.
+_EXACT: Settings = {"least_noise_std": 4 / GREY_LEVELS}
 # Super-resolution by 4, and by 8.
 _BY_4: Settings = {"iterations": 2_000, "burn_in": 700, "thinning": 10}
 _BY_8: Settings = {"iterations": 4_000, "burn_in": 1_400, "thinning": 10}
@@ -88,10 +90,16 @@ PRESETS: Mapping[str, Mapping[str, Preset]] = {
     # deep image prior's own code on the same images.
     "inpaint": {
         "paper": _protocol(
-            5_000, 11_000, {**_SAMPLED, "learning_rate": 0.001}, 0.03, _CLEAN
+            5_000,
+            11_000,
+            {**_SAMPLED, **_EXACT, "learning_rate": 0.001},
+            0.03,
+            _CLEAN,
         ),
-        "light": _protocol(1_000, 2_000, _LIGHT, 0.03, _CLEAN),
-        "smoke": _protocol(10, 20, _SMOKE, 0.03, _CLEAN),
+        "light": _protocol(
+            1_000, 2_000, {**_LIGHT, **_EXACT, "burn_in": 1_000}, 0.03, _CLEAN
+        ),
+        "smoke": _protocol(10, 20, {**_SMOKE, **_EXACT}, 0.03, _CLEAN),
     },
     # Read where it ends. The reference always has noise on the input: sgd_input.
     "super_resolve": {
@@ -213,6 +221,12 @@ _OVERRIDES = {
     "temperature": flags.DEFINE_float(
         "temperature", None, "Of the posterior that is sampled."
     ),
+    "least_noise_std": flags.DEFINE_float(
+        "least_noise_std",
+        None,
+        "Noise, in grey levels of 255, that sgld and psgld allow for at least where it "
+        "is estimated: a network does not meet pixels without noise exactly.",
+    ),
     "burn_in": flags.DEFINE_integer(
         "burn_in", None, "Iterations before samples count."
     ),
@@ -289,6 +303,8 @@ def overrides_from_flags() -> dict[str, Any]:
         asked["channels"] = tuple(int(number) for number in asked["channels"])
     if "stopping" in asked:
         asked["stopping"] = tuple(asked["stopping"])
+    if "least_noise_std" in asked:
+        asked["least_noise_std"] /= GREY_LEVELS
     return asked
 
 

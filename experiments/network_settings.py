@@ -48,6 +48,9 @@ class NetworkSettings:
         it adapt for ever, at the price of a bias (`dipgp.inference.langevin`).
       largest_scale: of the preconditioner.
       temperature: of the posterior; 1 is Bayes' rule.
+      least_noise_std: that Langevin dynamics allows for where the noise is estimated,
+        where white is 1. A network of this size does not meet pixels without noise
+        exactly, and small noise makes for small steps.
       burn_in: iterations before samples count.
       thinning: iterations from one counted sample to the next.
       chains: independent chains, pooled.
@@ -77,6 +80,7 @@ class NetworkSettings:
     frozen_after: int = 0
     largest_scale: float = 1.0
     temperature: float = 1.0
+    least_noise_std: float = 0.0
     burn_in: int = 0
     thinning: int = 1
     chains: int = 1
@@ -113,6 +117,7 @@ class NetworkSettings:
             "weight_decay",
             "input_noise",
             "temperature",
+            "least_noise_std",
             "frozen_after",
         ):
             value = getattr(self, name)

@@ -21,7 +21,7 @@ from experiments import (
 from experiments.common import UserError
 from experiments.gp_method import GPOptions
 from experiments.network_settings import NetworkSettings, Running
-from experiments.restoration import Interrupted
+from experiments.restoration import Interrupted, Request
 
 # One recipe for most tests, so that its program is compiled once.
 SETTINGS = NetworkSettings(channels=(4,), iterations=12, stop_at=6, burn_in=4)
@@ -228,6 +228,17 @@ class TestNoise:
         (record,) = denoise.run(run)
         assert record["hyperparameters"]["noise_std"] == 0.125
         assert record["psnr"] is None
+
+    @pytest.mark.parametrize(("estimated", "used"), [(0.05, 0.1), (0.25, 0.25)])
+    def test_an_estimate_is_raised_to_the_least_noise(
+        self, estimated, used, monkeypatch
+    ):
+        monkeypatch.setattr(gp_method, "estimate_noise", lambda *_: estimated)
+        seen = observe(np.zeros((4, 4, 1)), noise_std=0.5)
+        request = Request(seen, (4, 4, 1), False, None, 0, None, lambda *_: None)
+        raised = network_method._with_estimated_noise(request, least=0.1)
+        np.testing.assert_allclose(raised.observation.noise_std, used)
+        assert raised.noise_known
 
 
 class TestStepSize:
