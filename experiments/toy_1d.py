@@ -47,10 +47,17 @@ from absl import flags
 
 from dipgp.figures import Panel, bands, save_figure
 from dipgp.files import write_atomically
-from experiments import common, reporting, toy_1d_network, toy_1d_options
-from experiments import toy_1d_model as toy
+from experiments import (
+    common,
+    plain_process,
+    plain_runs,
+    reporting,
+    toy_1d_options,
+    toy_signal,
+)
+from experiments.plain_model import Model
+from experiments.plain_process import Curve
 from experiments.restoration import Report
-from experiments.toy_1d_model import Curve, Model
 from experiments.toy_1d_options import ToyConfig, config_from_flags
 
 flags.adopt_module_key_flags(toy_1d_options)
@@ -93,9 +100,9 @@ def run(config: ToyConfig) -> Record:
       UserError: on a folder that cannot be written to, before anything is computed.
     """
     folder = reporting.create_run_folders(config.output_dir, ["toy_1d"])["toy_1d"]
-    truth = toy.signal(config.points)
+    truth = toy_signal.signal(config.points)
     key = jax.random.fold_in(jax.random.key(config.seed), _POINTS)
-    mask = toy.choose_points(key, config.points, config.observed_fraction)
+    mask = toy_signal.choose_points(key, config.points, config.observed_fraction)
     done = []
     with jax.enable_x64(config.float64):
         for number, (sigma, depth) in enumerate(config.cases, start=1):
@@ -135,22 +142,22 @@ def _examine(
     model = Model(
         sigma=sigma,
         depth=depth,
-        points=config.points,
+        shape=(config.points,),
         width=config.width,
         input_channels=config.input_channels,
     )
-    amplitude = config.amplitude or toy.choose_amplitude(
+    amplitude = config.amplitude or plain_process.choose_amplitude(
         model.covariance(), truth, mask, noise_std
     )
     model = dataclasses.replace(model, amplitude=amplitude)
     covariance = model.covariance()
     prior = {
-        "GP": toy.draw_process(keys[_PROCESS], covariance, _PRIOR_SAMPLES),
+        "GP": plain_process.draw_process(keys[_PROCESS], covariance, _PRIOR_SAMPLES),
         "network": model.draw_networks(keys[_NETWORK_DRAWS], _PRIOR_SAMPLES),
     }
-    seen = toy_1d_network.observation(truth, mask, noise_std)
+    seen = plain_runs.observation(model, truth, mask, noise_std)
     z = model.draw_input(keys[_INPUT])
-    sgd, sgd_facts = toy_1d_network.descend(
+    sgd = plain_runs.descend(
         model,
         seen,
         z,
@@ -160,11 +167,11 @@ def _examine(
         restarts=config.restarts,
         report=_part(report, "descent"),
     )
-    step_size = config.step_size or toy.choose_step_size(
+    step_size = config.step_size or plain_process.choose_step_size(
         covariance, mask, depth, noise_std
     )
     burn_in = config.iterations // 4 if config.burn_in is None else config.burn_in
-    sgld, sgld_facts = toy_1d_network.sample(
+    sgld = plain_runs.sample(
         model,
         seen,
         z,
@@ -176,19 +183,19 @@ def _examine(
         chain_count=config.chains,
         report=_part(report, "Langevin dynamics"),
     )
-    exact = toy.condition(covariance, truth, mask, noise_std)
-    posterior = {"GP": exact, "SGD": sgd, "SGLD": sgld}
+    exact = plain_process.condition(covariance, truth, mask, noise_std)
+    posterior = {"GP": exact, "SGD": sgd.curve, "SGLD": sgld.curve}
     finite = all(np.isfinite(curve).all() for curve in posterior.values())
-    bounded = not (sgd_facts["roll_backs"] or sgld_facts["roll_backs"])
+    bounded = not (sgd.facts["roll_backs"] or sgld.facts["roll_backs"])
     record = {
         "sigma": sigma,
         "depth": depth,
         "amplitude": amplitude,
         "converged": finite and bounded,
         "GP": {"rms_error": _rms(exact.mean - truth)},
-        "SGD": _compare(sgd, exact, truth) | sgd_facts,
-        "SGLD": _compare(sgld, exact, truth)
-        | sgld_facts
+        "SGD": _compare(sgd.curve, exact, truth) | sgd.facts,
+        "SGLD": _compare(sgld.curve, exact, truth)
+        | sgld.facts
         | {"step_size": step_size, "burn_in": burn_in},
     }
     return Result(f"sigma {sigma:g}, depth {depth}", prior, posterior, record)

@@ -5,16 +5,19 @@ posterior.mean, posterior.info.advice
 """
 
 from dipgp.gp.colour import ChannelModel, estimate_channels
+from dipgp.gp.matrix import MatrixPosterior, condition_matrix
 from dipgp.gp.posterior import Posterior, SolveInfo, condition
 from dipgp.gp.selection import Selection, select
 from dipgp.gp.toeplitz import find_reach
 
 __all__ = [
     "ChannelModel",
+    "MatrixPosterior",
     "Posterior",
     "Selection",
     "SolveInfo",
     "condition",
+    "condition_matrix",
     "estimate_channels",
     "find_reach",
     "select",

@@ -8,10 +8,9 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import toy_1d, toy_1d_network, toy_1d_options
-from experiments import toy_1d_model as toy
+from experiments import plain_process, plain_runs, toy_1d, toy_1d_options, toy_signal
 from experiments.common import UserError
-from experiments.toy_1d_model import Model
+from experiments.plain_model import Model
 
 FILES = ["curves.npz", "figure.png", "metrics.json"]
 SMALL = {
@@ -67,7 +66,7 @@ class TestRun:
     def test_the_curves_are_those_of_the_metrics(self, done):
         record, _, folder = done
         case, curves = record["cases"][0], np.load(folder / "curves.npz")
-        np.testing.assert_array_equal(curves["truth"], toy.signal(17))
+        np.testing.assert_array_equal(curves["truth"], toy_signal.signal(17))
         assert curves["observed"].sum() == 4
         for name in ("GP", "network"):
             assert curves[f"{name}_prior_2_1"].shape == (5, 17)
@@ -140,7 +139,7 @@ class TestRun:
 class TestModel:
     @pytest.mark.parametrize(("depth", "amplitude"), [(1, 1.0), (3, 0.3)])
     def test_the_prior_has_the_amplitude_asked_for(self, depth, amplitude):
-        model = Model(sigma=2.0, depth=depth, points=5, amplitude=amplitude)
+        model = Model(sigma=2.0, depth=depth, shape=(5,), amplitude=amplitude)
         np.testing.assert_allclose(np.diag(model.covariance()), amplitude**2)
 
     def test_random_networks_have_the_kernels_covariance(self):
@@ -148,7 +147,7 @@ class TestModel:
         model = Model(
             sigma=2.0,
             depth=1,
-            points=6,
+            shape=(6,),
             width=64,
             input_channels=256,
             amplitude=0.5,
@@ -160,15 +159,15 @@ class TestModel:
         assert np.max(np.abs(deviation) / error) < 3.5
 
     def test_process_draws_have_the_kernels_covariance(self):
-        covariance = Model(sigma=15.0, depth=4, points=6).covariance()
-        draws = toy.draw_process(jax.random.key(0), covariance, 2000)
+        covariance = Model(sigma=15.0, depth=4, shape=(6,)).covariance()
+        draws = plain_process.draw_process(jax.random.key(0), covariance, 2000)
         products = draws[:, :, None] * draws[:, None, :]
         error = products.std(axis=0) / np.sqrt(len(draws))
         deviation = products.mean(axis=0) - covariance
         assert np.max(np.abs(deviation) / error) < 3.5
 
     def test_no_padding_is_seen(self):
-        model = Model(sigma=1.0, depth=3, points=5, width=4, input_channels=3)
+        model = Model(sigma=1.0, depth=3, shape=(5,), width=4, input_channels=3)
         z = model.draw_input(jax.random.key(0))
         variables = model.network.init(jax.random.key(1), z)
         inner = model.output(variables, z)
@@ -178,14 +177,16 @@ class TestModel:
         np.testing.assert_allclose(inner, outer, rtol=1e-5, atol=1e-6)
 
     def test_the_evidence_finds_the_amplitude_of_the_data(self):
-        covariance = Model(sigma=0.0, depth=1, points=400).covariance()
-        values = 0.3 * toy.draw_process(jax.random.key(0), covariance, 1)[0]
-        found = toy.choose_amplitude(covariance, values, np.ones(400, bool), 0.01)
+        covariance = Model(sigma=0.0, depth=1, shape=(400,)).covariance()
+        values = 0.3 * plain_process.draw_process(jax.random.key(0), covariance, 1)[0]
+        found = plain_process.choose_amplitude(
+            covariance, values, np.ones(400, bool), 0.01
+        )
         # A variance of 400 nearly independent values is known to sqrt(2 / 400).
         assert found == pytest.approx(0.3, rel=3 * np.sqrt(0.5 / 400))
 
     def test_the_chosen_step_is_below_the_limit_of_wide_networks(self):
-        model = Model(sigma=2.0, depth=1, points=8, width=64, amplitude=0.7)
+        model = Model(sigma=2.0, depth=1, shape=(8,), width=64, amplitude=0.7)
         mask = np.arange(8) % 3 == 0
         z = model.draw_input(jax.random.key(0))
         variables = model.network.init(jax.random.key(1), z)
@@ -193,37 +194,36 @@ class TestModel:
         rows = [np.reshape(leaf, (3, -1)) for leaf in jax.tree.leaves(slopes)]
         tangent = sum(row @ row.T for row in rows)
         curvature = 1 + np.linalg.eigvalsh(tangent)[-1] / 0.1**2
-        step = toy.choose_step_size(model.covariance(), mask, 1, 0.1)
+        step = plain_process.choose_step_size(model.covariance(), mask, 1, 0.1)
         assert 0.5 / curvature < step < 4 / curvature
 
     def test_a_share_of_the_points_is_seen_and_one_at_least(self):
         key = jax.random.key(0)
-        assert toy.choose_points(key, 128, 0.1).sum() == 13
-        assert toy.choose_points(key, 128, 1.0).all()
-        assert toy.choose_points(key, 128, 1e-9).sum() == 1
+        assert toy_signal.choose_points(key, 128, 0.1).sum() == 13
+        assert toy_signal.choose_points(key, 128, 1.0).all()
+        assert toy_signal.choose_points(key, 128, 1e-9).sum() == 1
 
 
 @pytest.mark.slow
 def test_wide_networks_are_nearer_to_their_gaussian_process():
-    truth, noise_std = toy.signal(24), 0.1
-    mask = toy.choose_points(jax.random.key(0), 24, 0.25)
-    seen = toy_1d_network.observation(truth, mask, noise_std)
+    truth, noise_std = toy_signal.signal(24), 0.1
+    mask = toy_signal.choose_points(jax.random.key(0), 24, 0.25)
 
     def distances(width):
         model = Model(
             sigma=2.0,
             depth=2,
-            points=24,
+            shape=(24,),
             width=width,
             input_channels=64,
             amplitude=0.5,
         )
         covariance = model.covariance()
-        exact = toy.condition(covariance, truth, mask, noise_std)
-        step_size = toy.choose_step_size(covariance, mask, 2, noise_std)
-        curve, _ = toy_1d_network.sample(
+        exact = plain_process.condition(covariance, truth, mask, noise_std)
+        step_size = plain_process.choose_step_size(covariance, mask, 2, noise_std)
+        curve = plain_runs.sample(
             model,
-            seen,
+            plain_runs.observation(model, truth, mask, noise_std),
             model.draw_input(jax.random.key(1)),
             jax.random.key(2),
             step_size=step_size / 2,
@@ -232,7 +232,7 @@ def test_wide_networks_are_nearer_to_their_gaussian_process():
             burn_in=2_000,
             chain_count=8,
             report=silent,
-        )
+        ).curve
         mean = np.sqrt(np.mean((curve.mean - exact.mean) ** 2))
         std = np.sqrt(np.mean(np.log(curve.std / exact.std) ** 2))
         return mean, std

@@ -1,7 +1,9 @@
-"""The network of finite width on the signal: descended, and sampled.
+"""Plain networks of finite width on a signal or image: descended, and sampled.
 
 All runs of a case share one random input and start from weights drawn from the prior.
 """
+
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,8 +15,9 @@ from dipgp.networks.build import Variables
 from dipgp.observations import Observation, log_likelihood, observe
 from dipgp.summaries import diagnostics, moments
 from experiments import network_run
+from experiments.plain_model import Model
+from experiments.plain_process import Curve
 from experiments.restoration import Report
-from experiments.toy_1d_model import Curve, Model
 
 Array = jax.Array
 Facts = dict[str, float | int | None]
@@ -23,10 +26,27 @@ Facts = dict[str, float | int | None]
 _PIECES = 200
 
 
-def observation(values: np.ndarray, mask: np.ndarray, noise_std: float) -> Observation:
-    """A signal behind a mask, both (points,), as an image of one row."""
+class Runs(NamedTuple):
+    """What several runs of a network gave.
+
+    Attributes:
+      curve: mean and standard deviation over all runs and the outputs that count.
+      means: (runs, points) means of each run.
+      facts: what they went through.
+    """
+
+    curve: Curve
+    means: np.ndarray
+    facts: Facts
+
+
+def observation(
+    model: Model, values: np.ndarray, mask: np.ndarray, noise_std: float
+) -> Observation:
+    """A signal or image behind a mask, both (points,), as the model's outputs are."""
     dtype = jnp.zeros(()).dtype  # 64 bits where JAX is told so
-    return observe(values[None].astype(dtype), mask[None], noise_std=noise_std)
+    image = values.astype(dtype).reshape(*model.grid, 1)
+    return observe(image, mask.reshape(model.grid), noise_std=noise_std)
 
 
 def descend(
@@ -39,7 +59,7 @@ def descend(
     iterations: int,
     restarts: int,
     report: Report,
-) -> tuple[Curve, Facts]:
+) -> Runs:
     """Adam on the sum of squares at the observed points, from several starts.
 
     Descent has no posterior of its own: the mean and the standard deviation are those
@@ -57,15 +77,15 @@ def descend(
     """
 
     def loss(variables: Variables, _: Array) -> tuple[Array, Array]:
-        output = model.output(variables, z)[None, :, None]
+        output = model.image(variables, z)
         error = seen.mask[:, :, None] * (seen.values - output)
         return jnp.sum(jnp.square(error)), output
 
     method = descent.descend(loss, descent.adam(learning_rate))
     # Each restart counts once, by its last output.
     plan = _plan(seen, burn_in=iterations - 1)
-    curve, _, facts = _run(model, method, plan, z, key, iterations, restarts, report)
-    return curve, facts
+    runs, _ = _run(model, method, plan, z, key, iterations, restarts, report)
+    return runs
 
 
 def sample(
@@ -80,7 +100,7 @@ def sample(
     burn_in: int,
     chain_count: int,
     report: Report,
-) -> tuple[Curve, Facts]:
+) -> Runs:
     """Langevin dynamics at temperature 1: the posterior of the weights.
 
     Args:
@@ -97,24 +117,22 @@ def sample(
     """
 
     def log_density(variables: Variables, _: Array) -> tuple[Array, Array]:
-        output = model.output(variables, z)[None, :, None]
+        output = model.image(variables, z)
         likelihood = log_likelihood(seen, output)
         return likelihood + model.network.log_prior(variables), output
 
     method = langevin.sgld(log_density, step_size, momentum=momentum)
     plan = _plan(seen, burn_in)
-    curve, draws, facts = _run(
-        model, method, plan, z, key, iterations, chain_count, report
-    )
+    runs, draws = _run(model, method, plan, z, key, iterations, chain_count, report)
     if draws.shape[1] >= diagnostics.FEWEST_DRAWS:
         mixing = diagnostics.diagnose(draws)
         # A point at which no ReLU is active never moves, and has none of these.
-        facts |= {
-            "rhat_median": float(np.nanmedian(mixing.rhat)),
-            "rhat_largest": float(np.nanmax(mixing.rhat)),
-            "effective_samples_median": float(np.nanmedian(mixing.bulk)),
-        }
-    return curve, facts
+        runs.facts.update(
+            rhat_median=float(np.nanmedian(mixing.rhat)),
+            rhat_largest=float(np.nanmax(mixing.rhat)),
+            effective_samples_median=float(np.nanmedian(mixing.bulk)),
+        )
+    return runs
 
 
 def _plan(seen: Observation, burn_in: int) -> loop.Plan:
@@ -135,9 +153,9 @@ def _run(
     iterations: int,
     count: int,
     report: Report,
-) -> tuple[Curve, np.ndarray, Facts]:
-    """Several runs: the curve, thinned draws (count, draws, points), and facts."""
-    like = jax.ShapeDtypeStruct((1, model.points, 1), z.dtype)
+) -> tuple[Runs, np.ndarray]:
+    """Several runs, and thinned draws (count, draws, points)."""
+    like = jax.ShapeDtypeStruct((*model.grid, 1), z.dtype)
 
     def begin(key: Array) -> loop.Progress:
         key_weights, key_run = jax.random.split(key)
@@ -157,11 +175,13 @@ def _run(
         taken += length
         report(f"{taken} of {iterations} iterations", taken / iterations)
         if taken > plan.burn_in:
-            draws.append(np.asarray(progress.output)[:, 0, :, 0])
-    pooled = network_run.pool(progress.collected.samples)
+            draws.append(np.asarray(progress.output).reshape(count, -1))
+    samples = progress.collected.samples
+    pooled = network_run.pool(samples)
     curve = Curve(
-        np.asarray(pooled.mean)[0, :, 0],
-        np.sqrt(np.asarray(moments.variance(pooled)))[0, :, 0],
+        np.asarray(pooled.mean).ravel(),
+        np.sqrt(np.asarray(moments.variance(pooled))).ravel(),
     )
     facts: Facts = {"roll_backs": int(np.sum(np.asarray(progress.guard.returns)))}
-    return curve, np.stack(draws, axis=1), facts
+    means = np.asarray(samples.mean).reshape(count, -1)
+    return Runs(curve, means, facts), np.stack(draws, axis=1)

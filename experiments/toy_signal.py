@@ -1,0 +1,21 @@
+"""The paper's signal in one dimension, and the points of it that are seen."""
+
+import jax
+import numpy as np
+
+Array = jax.Array
+
+
+def signal(points: int) -> np.ndarray:
+    """0.3 sin(8 pi x) + 0.1 sin(32 pi x) at x = 0, 1 / points, ... below 1."""
+    x = np.arange(points) / points
+    return 0.3 * np.sin(8 * np.pi * x) + 0.1 * np.sin(32 * np.pi * x)
+
+
+def choose_points(key: Array, points: int, fraction: float) -> np.ndarray:
+    """(points,) true at a random subset: that fraction of all, one at least."""
+    count = max(round(fraction * points), 1)
+    chosen = jax.random.choice(key, points, (count,), replace=False)
+    mask = np.zeros(points, bool)
+    mask[np.asarray(chosen)] = True
+    return mask
