@@ -29,8 +29,7 @@ def test_one_reflected_pixel_brings_correlation_to_the_border(x64):
     net = Architecture(Serial([Convolution(1)]), dimensions=1)
     gap = kernels.stationarity_gap(net, kernels.constant(2.0), (5,))
     np.testing.assert_allclose(gap, 0, atol=1e-15)
-    # White noise: pixel 0 reads 1, 0, 1 and pixel 2 reads 1, 2, 3 by the same taps;
-    # taps 1 and 3 of pixels 0 and 2 meet pixel 1 once.
+    # Taps of pixel 0 read 1, 0, 1 and those of pixel 2 read 1, 2, 3: the first agree.
     gap = kernels.stationarity_gap(net, kernels.white(), (5,))
     np.testing.assert_allclose(gap, [1 / 3, 0, 1 / 3, 0, 1 / 3], atol=1e-15)
 

@@ -329,16 +329,32 @@ def hourglass(scales=1, **settings):
     )
 
 
-@pytest.mark.parametrize("batch_norm", [False, True], ids=["", "batch norm"])
-def test_it_is_symmetric_and_positive_semi_definite(x64, batch_norm):
-    found = np.asarray(kernels.dense(hourglass(2, batch_norm=batch_norm), bell, (20,)))
+@pytest.mark.parametrize(
+    ("scales", "batch_norm"),
+    [
+        (1, False),
+        pytest.param(1, True, marks=pytest.mark.slow),
+        pytest.param(2, True, marks=pytest.mark.slow),
+    ],
+)
+def test_it_is_symmetric_and_positive_semi_definite(x64, scales, batch_norm):
+    net = hourglass(scales, batch_norm=batch_norm)
+    found = np.asarray(kernels.dense(net, bell, (20,)))
     assert found.shape == (20, 20)
     np.testing.assert_allclose(found, found.T, rtol=0, atol=1e-15 * found.max())
     assert np.linalg.eigvalsh(found).min() > -1e-14 * found.max()
 
 
-def test_single_and_double_precision_agree(x64):
-    net = hourglass(2, batch_norm=False)
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [Convolution(4, stride=2), ReLU(), Upsample(2), Convolution(4), Erf(2.0)],
+        pytest.param([hourglass(2, batch_norm=False).body], marks=pytest.mark.slow),
+    ],
+    ids=["short", "hourglass"],
+)
+def test_single_and_double_precision_agree(x64, layers):
+    net = Architecture(Serial(layers), input_channels=4, dimensions=1)
     z = jnp.asarray(signal((20,), 4))
     double = kernels.dense(net, z)
     single = kernels.dense(net, z.astype(jnp.float32))
@@ -389,7 +405,7 @@ def test_pixels_without_variance_stay_so(x64):
 
 def test_slopes_with_respect_to_the_input_are_finite_and_right(x64):
     net = Architecture(
-        Serial([Convolution(4, 3), ReLU(), Convolution(4, 3), Erf(1.0)]), 3, 1
+        Serial([Convolution(4, 1), ReLU(), Convolution(4, 1), Erf(1.0)]), 3, 1
     )
     z, change = signal((6,)), signal((6,))[::-1]
 
