@@ -194,15 +194,15 @@ def test_concatenated_channels_are_averaged_and_each_normalised_by_itself(x64):
 )
 def test_sizes_that_do_not_fit_are_continued_and_cut_as_by_networks(x64, shape):
     layers = [Convolution(4, stride=2), ReLU(), Upsample(2, "bilinear")]
-    body = Serial([*layers, Convolution(4, stride=2), ReLU(), Convolution(1, 1)])
+    body = Serial([*layers, Convolution(1, 2)])
     net = Architecture(body, input_channels=3, dimensions=len(shape))
     z = signal(shape)
     padding = [(0, size % 2) for size in shape]
     wide = jnp.pad(z, [*padding, (0, 0)], mode="symmetric")
-    halves = tuple(slice((size + 1) // 2) for size in shape)
+    kept = tuple(map(slice, shape))
     np.testing.assert_allclose(
         kernels.dense(net, z),
-        kernels.dense(net, wide)[halves + halves],
+        kernels.dense(net, wide)[kept + kept],
         rtol=0,
         atol=1e-15,
     )
