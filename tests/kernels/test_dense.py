@@ -66,8 +66,10 @@ def test_taps_read_the_pixels_that_the_networks_convolution_reads(
         # One filter a tap.
         each = jnp.eye(kernel_size)[:, None, :]
         expected = convolve(jnp.asarray(pixels[:, None]), each, stride, padding)
-        sources = pixel_operators.tap_sources(size, kernel_size, stride, padding)
-        found = np.append(pixels, 0.0)[sources].T
+        sources = pixel_operators.continued(size, kernel_size, padding)
+        wide = np.append(pixels, 0.0)[sources]
+        taps = [wide[tap : tap + size : stride] for tap in range(kernel_size)]
+        found = np.stack(taps, axis=1)
         np.testing.assert_allclose(found, expected, atol=1e-12)
 
 
