@@ -15,7 +15,7 @@ import math
 import sys
 import types
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Literal
 from unittest import mock
 
 import jax
@@ -32,6 +32,7 @@ PACKAGE = "neural_tangents"
 INSTALL = "pip install --no-deps neural-tangents==0.6.5 frozendict"
 
 Array = jax.Array
+Padding = Literal["CIRCULAR", "SAME"]
 
 
 def load() -> types.ModuleType:
@@ -85,11 +86,15 @@ def _list_functions() -> types.ModuleType:
     return module
 
 
-def kernel_function(net: architecture.Architecture) -> Callable[..., Any]:
-    """The network as neural-tangents' kernel function, on a torus.
+def kernel_function(
+    net: architecture.Architecture, padding: Padding = "CIRCULAR"
+) -> Callable[..., Any]:
+    """The network as neural-tangents' kernel function.
 
     Args:
-      net: any padding is read as circular.
+      net: whatever its own padding.
+      padding: of every convolution: "CIRCULAR", on a torus, or "SAME", with zeros
+        beyond the border.
 
     Returns:
       Maps a `neural_tangents.Kernel` of the input to that of the output.
@@ -98,10 +103,12 @@ def kernel_function(net: architecture.Architecture) -> Callable[..., Any]:
       ValueError: on a layer that is not translated; it is named.
       ImportError: as `load` does.
     """
-    return _layer(load().stax, net.body, net.dimensions)[2]
+    return _layer(load().stax, net.body, net.dimensions, padding)[2]
 
 
-def _layer(stax: Any, layer: architecture.Layer, dimensions: int) -> Any:
+def _layer(
+    stax: Any, layer: architecture.Layer, dimensions: int, padding: Padding
+) -> Any:
     match layer:
         case architecture.Convolution():
             axes = "HW"[-dimensions:]
@@ -109,7 +116,7 @@ def _layer(stax: Any, layer: architecture.Layer, dimensions: int) -> Any:
                 layer.channels,
                 (layer.kernel_size,) * dimensions,
                 (layer.stride,) * dimensions,
-                padding="CIRCULAR",
+                padding=padding,
                 W_std=math.sqrt(layer.weight_variance),
                 b_std=math.sqrt(layer.bias_variance) or None,
                 dimension_numbers=(f"N{axes}C", f"{axes}IO", f"N{axes}C"),
@@ -129,9 +136,12 @@ def _layer(stax: Any, layer: architecture.Layer, dimensions: int) -> Any:
         case architecture.Serial() if not layer.layers:
             return stax.Identity()
         case architecture.Serial():
-            return stax.serial(*(_layer(stax, x, dimensions) for x in layer.layers))
+            layers = [_layer(stax, x, dimensions, padding) for x in layer.layers]
+            return stax.serial(*layers)
         case architecture.Sum():
-            branches = [_layer(stax, branch, dimensions) for branch in layer.branches]
+            branches = [
+                _layer(stax, branch, dimensions, padding) for branch in layer.branches
+            ]
             return stax.serial(
                 stax.FanOut(len(branches)),
                 stax.parallel(*branches),

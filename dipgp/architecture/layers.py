@@ -6,6 +6,7 @@ and a convolution whose bias_variance is 0 has no bias parameters at all.
 """
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
@@ -260,6 +261,12 @@ def layer_channels(layer: Layer, input_channels: int) -> int:
         case ReLU() | LeakyReLU() | Erf() | Linear() | Sigmoid():
             return input_channels
     raise TypeError(f"layer: expected a layer of dipgp.architecture, got {layer!r}")
+
+
+def child_name(position: int, layer: Layer) -> str:
+    """The name of a layer in the one that holds it, such as "batch_norm_3"."""
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(layer).__name__)
+    return f"{words.lower()}_{position}"
 
 
 def parameter_count(net: Architecture) -> int:

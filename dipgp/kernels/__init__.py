@@ -7,7 +7,9 @@ turns one covariance into the next.
     values = k(lag_grid((64, 64)))
 """
 
+from dipgp.kernels.border import stationarity_gap
 from dipgp.kernels.covariance import covariance
+from dipgp.kernels.dense import dense
 from dipgp.kernels.inputs import constant, gaussian, matern, rbf, uniform, white
 from dipgp.kernels.layers import (
     add,
@@ -31,6 +33,7 @@ __all__ = [
     "concat",
     "constant",
     "covariance",
+    "dense",
     "downsample",
     "erf",
     "gaussian",
@@ -42,6 +45,7 @@ __all__ = [
     "relu",
     "scale",
     "skip",
+    "stationarity_gap",
     "uniform",
     "upsample",
     "variance",

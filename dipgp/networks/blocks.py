@@ -18,9 +18,10 @@ from flax import linen as nn
 from jax import lax
 
 from dipgp import architecture, numerics
+from dipgp.architecture.layers import child_name
 from dipgp.networks import resampling
 from dipgp.networks.convolution import convolve
-from dipgp.networks.parameters import child_name, weight_shape, weight_std
+from dipgp.networks.parameters import weight_shape, weight_std
 
 Array = jax.Array
 

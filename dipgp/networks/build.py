@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 
 from dipgp import architecture
+from dipgp.architecture.sizes import Sizes, sizes
 from dipgp.networks import parameters
 from dipgp.networks.blocks import Form, module
 from dipgp.networks.parameters import Gamma, Initialisation
-from dipgp.networks.sizes import Sizes, pad, sizes
 
 Array = jax.Array
 # {"params": {...}}, arrays nested by the names of layers.
@@ -85,7 +85,7 @@ class Network:
                 forward_differentiable=self.forward_differentiable,
             ),
         )
-        output: Any = body.apply(variables, pad(z, sizes))
+        output: Any = body.apply(variables, _pad(z, sizes))
         return output[tuple(slice(sizes.output(size)) for size in z.shape[:-1])]
 
     @functools.partial(jax.jit, static_argnums=0)
@@ -169,3 +169,11 @@ def build(
                 "initialisation='gaussian_process', which allows it"
             )
     return Network(net, initialisation, gamma, forward_differentiable)
+
+
+def _pad(x: Array, sizes: Sizes) -> Array:
+    """Continues a signal (H, W, C) or (L, C) to sizes that fit the network."""
+    for axis, size in enumerate(x.shape[:-1]):
+        if sizes.padded(size) > size:
+            x = jnp.take(x, sizes.sources(size), axis)
+    return x

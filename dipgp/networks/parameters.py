@@ -9,7 +9,6 @@ where they start.
 """
 
 import math
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -19,6 +18,7 @@ import jax.numpy as jnp
 
 from dipgp import architecture
 from dipgp.architecture import layer_channels
+from dipgp.architecture.layers import child_name
 
 Array = jax.Array
 Initialisation = Literal["reference", "gaussian_process"]
@@ -85,12 +85,6 @@ def _walk(
             for position, branch in enumerate(layer.branches):
                 name = child_name(position, branch)
                 yield from _walk(branch, (*path, name), channels, dimensions)
-
-
-def child_name(position: int, layer: architecture.Layer) -> str:
-    """The name of a layer in the one that holds it, such as "batch_norm_3"."""
-    words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(layer).__name__)
-    return f"{words.lower()}_{position}"
 
 
 def weight_shape(

@@ -25,7 +25,7 @@ from dipgp.architecture import (
     conv_net,
     skip_net,
 )
-from dipgp.networks.sizes import sizes
+from dipgp.architecture.sizes import sizes
 
 
 class TestLayers:

@@ -8,14 +8,10 @@ import math
 from dataclasses import dataclass
 from fractions import Fraction
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from dipgp import architecture
-from dipgp.networks.parameters import child_name
-
-Array = jax.Array
+from dipgp.architecture.layers import child_name
 
 
 @dataclass(frozen=True)
@@ -36,6 +32,18 @@ class Sizes:
         """The least size that fits the network and is not below the one given."""
         wanted = max(size, self.smallest)
         return -(-wanted // self.multiple) * self.multiple
+
+    def sources(self, size: int) -> np.ndarray:
+        """Which pixel of the input stands at each pixel of the padded one.
+
+        The input is continued behind its last pixel by its mirror image. The mirror
+        stands at the pixels' outer edge, so that a single pixel is repeated.
+
+        Returns:
+          (padded(size),) integers.
+        """
+        missing = self.padded(size) - size
+        return np.pad(np.arange(size), (0, missing), mode="symmetric")
 
     def output(self, size: int) -> int:
         """Pixels of the output that belong to this many of the input, rounded up."""
@@ -96,19 +104,3 @@ def _join(branches: list[Sizes], name: str) -> Sizes:
     multiple = math.lcm(*(branch.multiple for branch in branches))
     smallest = max(branch.smallest for branch in branches)
     return Sizes(scales[0], multiple, smallest)
-
-
-def pad(x: Array, sizes: Sizes) -> Array:
-    """Continues a signal behind its last pixels by its mirror image, to sizes that fit.
-
-    Args:
-      x: (H, W, C) or (L, C), at least one pixel along each axis. The mirror stands at
-        the pixels' outer edge, so that a single pixel is repeated.
-      sizes: what fits.
-    """
-    for axis, size in enumerate(x.shape[:-1]):
-        missing = sizes.padded(size) - size
-        if missing:
-            indices = np.pad(np.arange(size), (0, missing), mode="symmetric")
-            x = jnp.take(x, indices, axis)
-    return x
