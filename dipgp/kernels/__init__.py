@@ -21,6 +21,7 @@ from dipgp.kernels.layers import (
 from dipgp.kernels.nonlinearities import erf, leaky_relu, relu
 from dipgp.kernels.resampling import downsample, upsample
 from dipgp.kernels.stationary import Covariance, as_covariance, lag_grid, variance
+from dipgp.kernels.tangent import ntk
 
 __all__ = [
     "Covariance",
@@ -38,6 +39,7 @@ __all__ = [
     "leaky_relu",
     "matern",
     "normalize",
+    "ntk",
     "rbf",
     "relu",
     "scale",
