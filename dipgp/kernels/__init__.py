@@ -8,6 +8,7 @@ turns one covariance into the next.
 """
 
 from dipgp.kernels.covariance import covariance
+from dipgp.kernels.gradient_flow import GradientFlow, gradient_flow, rate_for_mean
 from dipgp.kernels.inputs import constant, gaussian, matern, rbf, uniform, white
 from dipgp.kernels.layers import (
     add,
@@ -25,6 +26,7 @@ from dipgp.kernels.tangent import ntk
 
 __all__ = [
     "Covariance",
+    "GradientFlow",
     "add",
     "as_covariance",
     "batch_norm",
@@ -35,11 +37,13 @@ __all__ = [
     "downsample",
     "erf",
     "gaussian",
+    "gradient_flow",
     "lag_grid",
     "leaky_relu",
     "matern",
     "normalize",
     "ntk",
+    "rate_for_mean",
     "rbf",
     "relu",
     "scale",

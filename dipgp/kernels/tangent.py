@@ -15,11 +15,8 @@ and layers without parameters that are linear act on Theta as they do on K.
 
 Batch norm's parameters belong to one channel each. A shift adds 1 to Theta. A scale
 adds the channel's own covariance, and since it changes the channel in proportion to
-itself, a non-linearity passes it on by a rule of its own (`dipgp.kernels.slopes`). Batch
-norm removes from every change what is proportional to the channel. That is nothing for
-a Gaussian channel's weights, but behind a non-linearity a shift, or a change that is
-the same at all pixels, is correlated with the channel, and what is left of
-d is d - rho x with rho = Cov(d, x) / (Var x + epsilon).
+itself, a non-linearity passes it on by a rule of its own (`dipgp.kernels.slopes`), as
+does a further batch norm (`dipgp.kernels.projection`).
 
 References:
   Jacot, Gabriel and Hongler, Neural tangent kernel, NeurIPS 2018.
@@ -28,13 +25,9 @@ References:
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
-
-from dipgp import architecture, numerics
+from dipgp import architecture
 from dipgp.kernels import layers, slopes
 from dipgp.kernels.covariance import (
     Rectifier,
@@ -46,29 +39,9 @@ from dipgp.kernels.covariance import (
     resample,
 )
 from dipgp.kernels.inputs import constant, white
+from dipgp.kernels.projection import Correlated, NormalisedTangent
 from dipgp.kernels.shared import Shared
-from dipgp.kernels.stationary import (
-    Covariance,
-    CovarianceLike,
-    Evaluation,
-    Lags,
-    Moments,
-    as_covariance,
-)
-
-Array = jax.Array
-
-
-class Correlated(NamedTuple):
-    """A change of a channel that is correlated with the channel itself.
-
-    Attributes:
-      weight: its value far away is the change's squared size.
-      cross: covariance with the channel, at size 1.
-    """
-
-    weight: Covariance
-    cross: Covariance
+from dipgp.kernels.stationary import Covariance, CovarianceLike, as_covariance
 
 
 class Tangents(NamedTuple):
@@ -96,60 +69,15 @@ class Tangents(NamedTuple):
         return layers.add(self.tangent, *self.scaled)
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class NormalisedTangent(Covariance):
-    """Theta behind a batch norm, without its own parameters'."""
-
-    tangent: Covariance
-    field: Covariance
-    correlated: tuple[Correlated, ...]
-    epsilon: jax.typing.ArrayLike
-
-    def evaluate(self, lags: Lags, at: Evaluation) -> Moments:
-        """(Theta - Theta(inf) + sum_i w_i (rho_i^2 K - 2 rho_i C_i)) / (sill + epsilon).
-
-        K and the cross-covariances C_i less their values at infinity, and
-        rho_i = C_i(0) / (sill + epsilon).
-        """
-        correlated = tuple(
-            (at(weight, lags), at(cross, lags)) for weight, cross in self.correlated
-        )
-        return _normalise(
-            at(self.tangent, lags), at(self.field, lags), correlated, self.epsilon
-        )
-
-
-@jax.jit
-def _normalise(
-    tangent: Moments,
-    field: Moments,
-    correlated: tuple[tuple[Moments, Moments], ...],
-    epsilon: Array,
-) -> Moments:
-    scale = field.sill + epsilon
-    sill, variogram = tangent.sill, tangent.variogram
-    for weight, cross in correlated:
-        size = weight.variance - weight.sill
-        share = numerics.safe_divide(cross.sill, scale)
-        # d - rho x has covariance C_dd - 2 rho C_dx + rho^2 C_xx.
-        sill = sill + size * share * (share * field.sill - 2 * cross.sill)
-        change = share * field.variogram - 2 * cross.variogram
-        variogram = variogram + size * share * change
-    after = numerics.safe_divide(numerics.not_negative(sill), scale)
-    variogram = numerics.safe_divide(numerics.not_negative(variogram), scale)
-    return Moments(after, after, variogram)
-
-
 def ntk(
     net: architecture.Architecture, input: CovarianceLike | None = None
 ) -> Covariance:
     """The stationary neural tangent kernel of a network as its layers grow wide.
 
     Theta(r) = sum_p E[df(t)/dp df(t + r)/dp] over all parameters p, for one output
-    channel f, as `networks.build(net, initialisation="gaussian_process")` has them. Under
-    the same assumptions as `kernels.covariance`. Batch norm is taken in the limit of
-    many pixels.
+    channel f, as `networks.build(net, initialisation="gaussian_process")` has them.
+    Exact under the assumptions of `kernels.covariance`; batch norm in the limit of many
+    pixels.
 
     Args:
       net: the network.
@@ -161,7 +89,7 @@ def ntk(
       different output channels it is 0.
 
     Raises:
-      ValueError: as `kernels.covariance` does, and on Erf(math.inf), which has no slope.
+      ValueError: as `kernels.covariance` does, and on Erf(math.inf), which jumps.
 
     References:
       Jacot, Gabriel and Hongler, Neural tangent kernel, NeurIPS 2018.
