@@ -24,8 +24,9 @@ References:
   descent, NeurIPS 2019.
 """
 
+import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 import jax
@@ -33,7 +34,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dipgp import numerics
-from dipgp.kernels.stationary import Covariance, CovarianceLike, as_covariance, lag_grid
+from dipgp.kernels.stationary import CovarianceLike, Moments, as_covariance, lag_grid
 
 Array = jax.Array
 Time = Literal["steps", "continuous"]
@@ -57,7 +58,7 @@ class GradientFlow:
 
     rates: Array
     prior: Array
-    time: Time = "steps"
+    time: Time = field(default="steps", metadata={"static": True})
 
     @property
     def largest_learning_rate(self) -> Array:
@@ -80,18 +81,12 @@ class GradientFlow:
           ValueError: on a learning rate that is not positive, on negative iterations,
             and for descent by steps, on iterations that are not whole.
         """
-        numerics.check_positive("learning_rate", learning_rate)
-        numerics.check_not_negative("iterations", iterations)
-        if self.time == "steps" and not numerics.is_traced(iterations):
-            given = np.asarray(iterations)
-            if np.any(given != np.floor(given)):
-                raise ValueError(
-                    f"iterations: expected whole numbers of steps, got {iterations}; "
-                    'try time="continuous"'
-                )
+        self._check(iterations, learning_rate)
         count = jnp.asarray(iterations, self.rates.dtype)
+        progress = self.rates * learning_rate
+        progress = progress.reshape((1,) * count.ndim + progress.shape)
         count = count.reshape(count.shape + (1,) * self.rates.ndim)
-        return _remaining(self.rates * learning_rate, count, self.time)
+        return _remaining(progress, count, self.time)
 
     def mean(
         self,
@@ -215,14 +210,25 @@ class GradientFlow:
         learning_rate: jax.typing.ArrayLike,
     ) -> Array:
         """A number from what is left, one count after another, to save memory."""
-        self.remaining(np.zeros(()), learning_rate)
-        if not numerics.is_traced(iterations):
-            self.remaining(np.max(np.asarray(iterations)), learning_rate)
+        self._check(iterations, learning_rate)
         count = jnp.asarray(iterations)
         flat = jax.lax.map(
             lambda t: function(self.remaining(t, learning_rate)), count.reshape(-1)
         )
         return flat.reshape(count.shape)
+
+    def _check(
+        self, iterations: jax.typing.ArrayLike, learning_rate: jax.typing.ArrayLike
+    ) -> None:
+        numerics.check_positive("learning_rate", learning_rate)
+        numerics.check_not_negative("iterations", iterations)
+        if self.time == "steps" and not numerics.is_traced(iterations):
+            given = np.asarray(iterations)
+            if np.any(given != np.floor(given)):
+                raise ValueError(
+                    f"iterations: expected whole numbers of steps, got {iterations}; "
+                    'try time="continuous"'
+                )
 
     def _transform(self, name: str, values: jax.typing.ArrayLike) -> Array:
         values = jnp.asarray(values)
@@ -259,7 +265,10 @@ def gradient_flow(
         known = ", ".join(get_args(Time))
         raise ValueError(f"time: expected one of {known}, got {time!r}")
     lags = lag_grid(shape, dtype)
-    prior, rates = (_spectrum(as_covariance(k), lags) for k in (covariance, tangent))
+    prior, rates = (
+        _spectrum(as_covariance(kernel).moments(lags))
+        for kernel in (covariance, tangent)
+    )
     return GradientFlow(rates, prior, time)
 
 
@@ -280,9 +289,10 @@ def rate_for_mean(learning_rate: jax.typing.ArrayLike, size: int) -> jax.Array:
     return 2 * jnp.asarray(learning_rate) / size
 
 
-def _spectrum(covariance: Covariance, lags: np.ndarray) -> Array:
-    """Eigenvalues on a torus; rounding below 0 is cut off."""
-    variance, sill, variogram = covariance.moments(lags)
+@jax.jit
+def _spectrum(moments: Moments) -> Array:
+    """Eigenvalues on a torus from all its lags; what is below 0 is cut off."""
+    variance, sill, variogram = moments
     # Without the constant part, which would drown high frequencies in its rounding.
     spectrum = jnp.fft.fftn(sill - variogram).real
     constant = variogram.size * (variance - sill)
@@ -290,6 +300,7 @@ def _spectrum(covariance: Covariance, lags: np.ndarray) -> Array:
     return jnp.maximum(spectrum, 0)
 
 
+@functools.partial(jax.jit, static_argnames="time")
 def _remaining(progress: Array, count: Array, time: Time) -> Array:
     """(1 - progress)^count, or exp(-progress count)."""
     if time == "continuous":
