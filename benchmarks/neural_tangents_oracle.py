@@ -138,14 +138,15 @@ def _layer(
         case architecture.Serial():
             layers = [_layer(stax, x, dimensions, padding) for x in layer.layers]
             return stax.serial(*layers)
-        case architecture.Sum():
+        case architecture.Sum() | architecture.Concat():
             branches = [
                 _layer(stax, branch, dimensions, padding) for branch in layer.branches
             ]
+            summed = isinstance(layer, architecture.Sum)
             return stax.serial(
                 stax.FanOut(len(branches)),
                 stax.parallel(*branches),
-                stax.FanInSum(),
+                stax.FanInSum() if summed else stax.FanInConcat(axis=-1),
             )
     raise ValueError(f"net: {layer} is not translated to neural-tangents")
 
@@ -193,9 +194,35 @@ def dense_covariance(
       ValueError, ImportError: as `kernel_function` does.
     """
     after = kernel_function(net)(input_kernel(input, shape))
-    pairs = np.asarray(after.nngp)[0, 0]
+    return _pixels(after, after.nngp)
+
+
+def dense_tangent(
+    net: architecture.Architecture, input: Covariance, shape: tuple[int, ...]
+) -> np.ndarray:
+    """The neural tangent kernel between all pairs of pixels of a torus.
+
+    Args:
+      net: the network.
+      input: covariance of its input; should have the torus' periods.
+      shape: of the input, (L,) or (H, W).
+
+    Returns:
+      (pixels, pixels) array over the output's pixels, row by row.
+
+    Raises:
+      ValueError, ImportError: as `kernel_function` does.
+    """
+    start = input_kernel(input, shape)
+    after = kernel_function(net)(start.replace(ntk=jnp.zeros_like(start.nngp)))
+    return _pixels(after, after.ntk)
+
+
+def _pixels(kernel: Any, values: Array) -> np.ndarray:
+    """(pixels, pixels) from the axes that neural-tangents keeps."""
+    pairs = np.asarray(values)[0, 0]
     if pairs.ndim == 4:
         # (H', H', W', W'), or with the axes' order reversed.
-        order = (2, 0, 3, 1) if after.is_reversed else (0, 2, 1, 3)
+        order = (2, 0, 3, 1) if kernel.is_reversed else (0, 2, 1, 3)
         pairs = pairs.transpose(order)
     return pairs.reshape(math.isqrt(pairs.size), -1)

@@ -10,6 +10,7 @@ turns one covariance into the next.
 from dipgp.kernels.border import stationarity_gap
 from dipgp.kernels.covariance import covariance
 from dipgp.kernels.dense import dense
+from dipgp.kernels.gradient_flow import GradientFlow, gradient_flow, rate_for_mean
 from dipgp.kernels.inputs import constant, gaussian, matern, rbf, uniform, white
 from dipgp.kernels.layers import (
     add,
@@ -23,9 +24,11 @@ from dipgp.kernels.layers import (
 from dipgp.kernels.nonlinearities import erf, leaky_relu, relu
 from dipgp.kernels.resampling import downsample, upsample
 from dipgp.kernels.stationary import Covariance, as_covariance, lag_grid, variance
+from dipgp.kernels.tangent import ntk
 
 __all__ = [
     "Covariance",
+    "GradientFlow",
     "add",
     "as_covariance",
     "batch_norm",
@@ -37,10 +40,13 @@ __all__ = [
     "downsample",
     "erf",
     "gaussian",
+    "gradient_flow",
     "lag_grid",
     "leaky_relu",
     "matern",
     "normalize",
+    "ntk",
+    "rate_for_mean",
     "rbf",
     "relu",
     "scale",

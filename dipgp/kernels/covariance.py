@@ -29,20 +29,22 @@ def covariance(
         each other in an order that has none.
     """
     start = as_covariance(white() if input is None else input)
-    return reading.read(net, start, _StationaryRules())
+    return reading.read(net, start, StationaryRules())
 
 
-class _StationaryRules:
+class StationaryRules:
     """The rules of `dipgp.kernels`, which turn one covariance into the next."""
 
     def concat(
         self, fields: Sequence[Covariance], channels: Sequence[int]
     ) -> Covariance:
+        """Means over channels."""
         return layers.concat(fields, channels)
 
     def convolution(
         self, field: Covariance, layer: architecture.Convolution
     ) -> Covariance:
+        """sigma_w^2 K(stride r) + sigma_b^2."""
         if layer.stride > 1:
             field = resampling.downsample(field, layer.stride, "stride")
         if layer.weight_variance != 1:
@@ -52,23 +54,29 @@ class _StationaryRules:
         return field
 
     def add(self, fields: Sequence[Covariance]) -> Covariance:
+        """Sums."""
         return layers.add(*fields)
 
     def batch_norm(
         self, field: Covariance, layer: architecture.BatchNorm
     ) -> Covariance:
+        """See `layers.batch_norm`."""
         return layers.batch_norm(field, layer.epsilon)
 
     def downsample(
         self, field: Covariance, layer: architecture.Downsample
     ) -> Covariance:
+        """See `resampling.downsample`."""
         return resampling.downsample(field, layer.factor, layer.method)
 
     def upsample(self, field: Covariance, layer: architecture.Upsample) -> Covariance:
+        """See `resampling.upsample`."""
         return resampling.upsample(field, layer.factor, layer.method)
 
     def rectify(self, field: Covariance, slope: float) -> Covariance:
+        """See `nonlinearities.leaky_relu`."""
         return nonlinearities.leaky_relu(field, slope)
 
     def erf(self, field: Covariance, scale: float) -> Covariance:
+        """See `nonlinearities.erf`."""
         return nonlinearities.erf(field, scale)

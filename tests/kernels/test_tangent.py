@@ -1,0 +1,279 @@
+"""The neural tangent kernel as a covariance: batch norm, numerics, JAX, errors."""
+
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from example_kernels import bell, smooth
+from gaussian_expectations import ErrorFunction, LeakyRectifier, expectation
+
+from dipgp import architecture, gp, kernels
+from dipgp.architecture import (
+    Architecture,
+    BatchNorm,
+    Convolution,
+    Downsample,
+    Erf,
+    LeakyReLU,
+    Linear,
+    ReLU,
+    Serial,
+    Sum,
+)
+
+
+def conv_net(depth, activation=None, **options):
+    options = {"weight_variance": 1.3, "dimensions": 1} | options
+    activation = ReLU() if activation is None else activation
+    return architecture.conv_net(depth, activation=activation, **options)
+
+
+def network(*layers, dimensions=1):
+    return Architecture(Serial(layers), dimensions=dimensions)
+
+
+# -- batch norm ----------------------------------------------------------------------
+
+
+def batch_norm_net(activation, *, affine):
+    layers = [Convolution(4), BatchNorm(0.0, affine), activation]
+    return network(*layers, Convolution(1, 1, weight_variance=1.5))
+
+
+def test_batch_norm_centres_and_scales_the_tangents(x64):
+    lags = kernels.lag_grid((9,))
+    input = kernels.uniform(0.0, 1.0)
+    layers = [Convolution(4, bias_variance=0.3), BatchNorm(0.1, affine=False)]
+    found = kernels.ntk(network(*layers, Convolution(1)), input)(lags)
+    # Both K and Theta behind a convolution of an untrained input are K(input) + 0.3.
+    white = kernels.white()(lags)
+    expected = 2 * white * (1 / 12) / (1 / 12 + 0.1)
+    np.testing.assert_allclose(found, expected, atol=1e-14)
+
+
+def test_shifts_add_one_and_scales_the_channels_covariance(x64):
+    lags = kernels.lag_grid((9,))
+    layers = [Convolution(4), BatchNorm(0.1), Convolution(1)]
+    correlation = smooth()(lags) / 1.1
+    expected = correlation + (correlation + correlation + 1)
+    found = kernels.ntk(network(*layers), smooth())(lags)
+    np.testing.assert_allclose(found, expected, rtol=1e-13)
+
+
+@pytest.mark.parametrize("activation", [LeakyReLU(0.2), Erf(1.5)], ids=repr)
+def test_parameters_of_batch_norm_pass_through_the_non_linearity(x64, activation):
+    lags = kernels.lag_grid((9,))
+    trained, fixed = (
+        np.asarray(kernels.ntk(batch_norm_net(activation, affine=a), smooth())(lags))
+        for a in (True, False)
+    )
+    angles = np.arccos(np.minimum(np.asarray(smooth()(lags)), 1))
+    if isinstance(activation, Erf):
+        rule = ErrorFunction(activation.scale)
+    else:
+        rule = LeakyRectifier(activation.slope)
+
+    def change(u, v):  # of the shift, and of the scale
+        return rule.derivative(u) * rule.derivative(v) * (1 + u * v)
+
+    expected = [1.5 * expectation(change, 1.0, angle) for angle in angles]
+    np.testing.assert_allclose(trained - fixed, expected, rtol=1e-9)
+
+
+def test_a_second_batch_norm_undoes_the_scale_of_the_first(x64):
+    lags = kernels.lag_grid((9,))
+    for between in ([], [LeakyReLU(0.2)], [LeakyReLU(1.0)]):
+        last = [*between, BatchNorm(0.0, affine=False), Convolution(1)]
+        both = network(Convolution(4), BatchNorm(0.0), *last)
+        plain = network(Convolution(4), BatchNorm(0.0, affine=False), *last)
+        gap = kernels.ntk(both, smooth())(lags) - kernels.ntk(plain, smooth())(lags)
+        if between and between[0].slope != 1:
+            assert np.all(gap[:3] > 1e-3)  # what a shift does to the shape
+            assert abs(float(gap[4])) < 0.05
+        else:
+            np.testing.assert_allclose(gap, 0, atol=1e-14)
+
+
+# -- numerics ------------------------------------------------------------------------
+
+
+@functools.cache
+def near_correlation_one(dtype):
+    """Theta of ten ReLU layers where 1 - rho is about 1e-6."""
+    with jax.enable_x64(dtype == np.float64):
+        net = conv_net(10, weight_variance=2.0)
+        lags = np.array([[0.0], [1e-3], [2e-3], [4e-3], [1.0]], dtype)
+        moments = kernels.ntk(net, kernels.gaussian(sigma=dtype(0.5))).moments(lags)
+        values = moments.variance - moments.variogram
+        return np.asarray(values, np.float64), np.asarray(moments.variogram, np.float64)
+
+
+def carrying_covariances(correlation, depth):
+    """The same in single precision, from K itself, as a plain recursion has it."""
+    k = np.float32(correlation)
+    theta = k
+    for _ in range(depth):
+        angle = np.arctan2(np.sqrt((1 - k) * (1 + k)), k)
+        slope = 1 - angle / np.float32(np.pi)
+        k = (np.sqrt((1 - k) * (1 + k)) + (np.float32(np.pi) - angle) * k) / np.float32(
+            np.pi
+        )
+        theta = k + slope * theta
+    return np.float64(theta)
+
+
+def test_single_precision_holds_next_to_correlation_one():
+    single, variogram = near_correlation_one(np.float32)
+    double, exact = near_correlation_one(np.float64)
+    np.testing.assert_allclose(single, double, rtol=1e-6)
+    np.testing.assert_allclose(variogram[1:], exact[1:], rtol=3e-6)
+
+
+def test_carrying_covariances_would_lose_two_digits():
+    double = near_correlation_one(np.float64)[0]
+    lags = np.array([1e-3, 2e-3, 4e-3])
+    # Weights of variance 2 all through: Theta is twice that of the plain recursion.
+    plain = [2 * carrying_covariances(np.exp(-(lag**2)), 10) for lag in lags]
+    error = np.abs(np.array(plain) / double[1:4] - 1)
+    assert error.max() > 2e-5
+
+
+NETS = {
+    "relu": conv_net(2, bias_variance=0.1),
+    "hourglass": architecture.skip_net(
+        1, channels_down=8, channels_up=8, output=Linear(), dimensions=1
+    ),
+    "erf": network(Convolution(4), BatchNorm(), Erf(1.5), BatchNorm(), Convolution(1)),
+    "residual": network(
+        Convolution(4),
+        Sum([Serial(), Serial([Convolution(4), BatchNorm()])]),
+        ReLU(),
+        Downsample(2, "average"),
+        BatchNorm(),
+        Convolution(1),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_tangent_kernels_are_positive_semidefinite(x64, name):
+    points = 0.5 * np.arange(40)
+    matrix = kernels.ntk(NETS[name], smooth())(
+        (points[None] - points[:, None])[..., None]
+    )
+    np.testing.assert_allclose(matrix, matrix.T, rtol=0, atol=1e-14 * matrix[0, 0])
+    assert np.linalg.eigvalsh(matrix)[0] >= -1e-13 * np.trace(matrix)
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_tangent_kernels_level_off_at_their_sill(x64, name):
+    kernel = kernels.ntk(NETS[name], smooth())
+    moments = kernel.moments(np.array([[3e4], [4e4]]))
+    np.testing.assert_allclose(moments.variogram, moments.sill, rtol=1e-12)
+    at_zero = kernel.moments(np.zeros((1, 1)))
+    assert float(at_zero.variogram[0]) == 0
+    assert float(kernels.variance(kernel, 1)) == pytest.approx(
+        float(kernel(np.zeros(1))), rel=1e-15
+    )
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_single_precision_agrees_with_double(name):
+    def at(dtype):
+        with jax.enable_x64(dtype == np.float64):
+            kernel = kernels.ntk(NETS[name], kernels.gaussian(dtype(1.5)))
+            return np.asarray(kernel(kernels.lag_grid((16,), dtype)), np.float64)
+
+    single, double = at(np.float32), at(np.float64)
+    np.testing.assert_allclose(single, double, rtol=0, atol=2e-6 * double[0])
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_gradients_are_finite_at_lag_zero_and_right_elsewhere(x64, name):
+    lags = np.array([[0.0], [1.0], [3.0], [1e5]])
+
+    def values(sigma):
+        return kernels.ntk(NETS[name], kernels.gaussian(sigma))(lags)
+
+    slopes_ = jax.jit(jax.jacrev(values))(1.5)
+    assert np.isfinite(slopes_).all()
+    step = 1e-5
+    difference = (values(1.5 + step) - values(1.5 - step)) / (2 * step)
+    scale = float(np.abs(difference).max())
+    np.testing.assert_allclose(slopes_, difference, rtol=1e-6, atol=1e-8 * scale)
+    assert np.isfinite(jax.jacfwd(values)(1.5)).all()
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_tangent_kernels_go_through_jit_as_arguments(x64, name):
+    kernel = kernels.ntk(NETS[name], smooth())
+    lags = kernels.lag_grid((6,))
+    found = jax.jit(lambda k: k(lags))(kernel)
+    np.testing.assert_allclose(found, kernel(lags), rtol=1e-12)
+
+
+def test_tangent_kernels_of_several_inputs_at_once(x64):
+    lags = kernels.lag_grid((6,))
+    sigmas = jnp.array([0.7, 1.5, 4.0])
+
+    def values(sigma):
+        return kernels.ntk(NETS["hourglass"], kernels.gaussian(sigma))(lags)
+
+    expected = np.stack([values(sigma) for sigma in sigmas])
+    np.testing.assert_allclose(jax.vmap(values)(sigmas), expected, rtol=1e-12)
+
+
+def test_each_hyperparameter_is_one_leaf_however_deep_the_residual_net():
+    block = Sum([Serial(), Serial([Convolution(4), ReLU(), Convolution(4)])])
+    counts = []
+    for blocks in (8, 9, 10):
+        kernel = kernels.ntk(network(Convolution(4), *[block] * blocks), smooth())
+        counts.append(len(jax.tree.leaves(kernel)))
+    assert counts[2] - counts[1] == counts[1] - counts[0] < 20
+
+
+def test_a_tangent_kernel_conditions_on_an_image_like_any_covariance():
+    random = np.random.default_rng(0)
+    image = random.normal(size=(12, 10)).astype(np.float32)
+    kernel = kernels.ntk(conv_net(2, dimensions=2), smooth())
+    posterior = gp.condition(kernel, values=image, noise_std=0.1)
+    assert posterior.mean.shape == image.shape
+    assert np.isfinite(posterior.mean).all()
+
+
+def test_depth_scales_the_tangents_of_a_linear_network(x64):
+    # With weights of variance 1, each of the layers adds K once.
+    lags = kernels.lag_grid((7, 6))
+    layers = [Convolution(4), Linear()] * 4
+    net = network(*layers, Convolution(1), dimensions=2)
+    np.testing.assert_allclose(
+        kernels.ntk(net, bell)(lags), 5 * smooth()(lags), rtol=1e-13
+    )
+
+
+def test_the_input_is_white_noise_unless_said_otherwise():
+    lags = kernels.lag_grid((5,))
+    found = kernels.ntk(conv_net(2))(lags)
+    expected = kernels.ntk(conv_net(2), kernels.white())(lags)
+    np.testing.assert_array_equal(found, expected)
+
+
+# -- what cannot be read -------------------------------------------------------------
+
+
+def test_an_erf_without_a_finite_scale_has_no_tangent_kernel():
+    with pytest.raises(ValueError, match=r"net: Erf\(scale=inf\) jumps.*finite scale"):
+        kernels.ntk(conv_net(1, Erf(math.inf)))
+
+
+def test_a_layer_without_a_closed_form_is_named():
+    with pytest.raises(ValueError, match=r"net: Sigmoid\(\) has no closed-form"):
+        kernels.ntk(architecture.skip_net())
+
+
+def test_two_non_linearities_in_a_row_are_refused():
+    with pytest.raises(ValueError, match="follows another non-linearity"):
+        kernels.ntk(network(Convolution(2), ReLU(), ReLU()))
