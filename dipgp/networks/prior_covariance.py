@@ -125,8 +125,10 @@ def estimate_covariance(
         windows=_windows(net, shape, lags, margin),
     )
     # The first lag is 0, which the caller may not have asked for.
-    found = [values[1:] for values in _estimate(plan, key)]
-    return CovarianceEstimate(*found, draws=draws)
+    covariance, error, correlation, correlation_error = (
+        values[1:] for values in _estimate(plan, key)
+    )
+    return CovarianceEstimate(covariance, error, correlation, correlation_error, draws)
 
 
 @dataclass(frozen=True)
