@@ -29,19 +29,35 @@ _PANELS_A_ROW = 4
 
 
 class Curve(NamedTuple):
-    """A line of a plot.
+    """A line of a plot, or points with error bars.
 
     Attributes:
       label: in the legend; curves of one label have one colour and one entry.
       x: (N,) positions, such as iterations.
       y: (N,) values; not drawn where NaN.
       dashed: whether it is the lesser of its label's lines.
+      error: (N,) half lengths of error bars around points, in the place of a line.
     """
 
     label: str
     x: np.ndarray
     y: np.ndarray
     dashed: bool = False
+    error: np.ndarray | None = None
+
+
+class Plot(NamedTuple):
+    """Curves in one frame.
+
+    Attributes:
+      title: above it.
+      curves: in it.
+      axis_titles: below it and beside it.
+    """
+
+    title: str
+    curves: Sequence[Curve]
+    axis_titles: tuple[str, str]
 
 
 class Panel(NamedTuple):
@@ -171,6 +187,36 @@ def overview(
     return figure
 
 
+def plots(rows: Sequence[Sequence[Plot]]) -> Figure:
+    """Draws plots in rows, above each other where they share their positions.
+
+    Args:
+      rows: each of as many plots.
+
+    Returns:
+      The figure, for `save_figure`.
+
+    Raises:
+      ValueError: where there is no plot, or where rows differ in length.
+    """
+    lengths = {len(row) for row in rows}
+    if len(lengths) != 1 or lengths == {0}:
+        raise ValueError(f"rows: expected as many plots in each, got {sorted(lengths)}")
+    (columns,) = lengths
+    figure = Figure(
+        figsize=(4.2 * columns, 3.2 * len(rows)),
+        dpi=_DOTS_PER_INCH,
+        layout="constrained",
+    )
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(len(rows), columns, squeeze=False)
+    for row, axes in zip(rows, grid, strict=True):
+        for plot, axis in zip(row, axes, strict=True):
+            axis.set_title(plot.title, fontsize=9)
+            _draw_curves(axis, plot.curves, plot.axis_titles)
+    return figure
+
+
 def bands(
     rows: Sequence[tuple[str, Sequence[Panel]]],
     x: np.ndarray,
@@ -266,16 +312,31 @@ def _draw_curves(
     labels = list(dict.fromkeys(curve.label for curve in curves))
     named = set()
     for curve in curves:
+        colour = f"C{labels.index(curve.label)}"
+        label = None if curve.label in named else curve.label
+        named.add(curve.label)
+        if curve.error is not None:
+            axis.errorbar(
+                curve.x,
+                curve.y,
+                curve.error,
+                color=colour,
+                fmt="s" if curve.dashed else "o",
+                fillstyle="none" if curve.dashed else "full",
+                markersize=3,
+                linewidth=1,
+                label=label,
+            )
+            continue
         axis.plot(
             curve.x,
             curve.y,
-            color=f"C{labels.index(curve.label)}",
+            color=colour,
             linestyle="--" if curve.dashed else "-",
             linewidth=1,
             alpha=0.6 if curve.dashed else 1.0,
-            label=None if curve.label in named else curve.label,
+            label=label,
         )
-        named.add(curve.label)
     axis.set_xlabel(axis_titles[0])
     axis.set_ylabel(axis_titles[1])
     axis.grid(alpha=0.3)

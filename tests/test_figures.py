@@ -166,3 +166,29 @@ class TestBands:
     def test_nothing_to_draw_is_refused(self):
         with pytest.raises(ValueError, match="rows: expected at least one panel"):
             figures.bands([], self.x)
+
+
+class TestPlots:
+    x = np.arange(3)
+
+    def test_points_have_the_colour_of_their_line_and_one_name(self):
+        line = figures.Curve("a", self.x, self.x**2)
+        points = figures.Curve("a", self.x, self.x + 1.0, error=np.full(3, 0.5))
+        plot = figures.Plot("above", [line, points], ("lag", "value"))
+        below = figures.Plot("below", [points], ("lag", "difference"))
+        first, second = figures.plots([[plot], [below]]).axes
+        assert (first.get_title(), second.get_title()) == ("above", "below")
+        assert second.get_ylabel() == "difference"
+        drawn, marks = first.lines[:2]
+        assert drawn.get_color() == marks.get_color()
+        np.testing.assert_array_equal(marks.get_ydata(), self.x + 1)
+        (bars,) = first.collections
+        ends = [segment[:, 1] for segment in bars.get_segments()]
+        np.testing.assert_array_equal(ends, [(y - 0.5, y + 0.5) for y in (1, 2, 3)])
+        names = [text.get_text() for text in first.get_legend().get_texts()]
+        assert names == ["a"]
+
+    @pytest.mark.parametrize("rows", [[], [[]], [[1], []]])
+    def test_rows_of_different_lengths_or_none_are_refused(self, rows):
+        with pytest.raises(ValueError, match="rows: expected as many plots in each"):
+            figures.plots(rows)
