@@ -53,11 +53,13 @@ class Plot(NamedTuple):
       title: above it.
       curves: in it.
       axis_titles: below it and beside it.
+      logarithmic: whether both axes are; values that are not positive are left out.
     """
 
     title: str
     curves: Sequence[Curve]
     axis_titles: tuple[str, str]
+    logarithmic: bool = False
 
 
 class Panel(NamedTuple):
@@ -213,6 +215,9 @@ def plots(rows: Sequence[Sequence[Plot]]) -> Figure:
     for row, axes in zip(rows, grid, strict=True):
         for plot, axis in zip(row, axes, strict=True):
             axis.set_title(plot.title, fontsize=9)
+            if plot.logarithmic:
+                axis.set_xscale("log", base=2)
+                axis.set_yscale("log")
             _draw_curves(axis, plot.curves, plot.axis_titles)
     return figure
 

@@ -18,7 +18,7 @@ import scipy.integrate
 import scipy.special
 
 from dipgp import architecture, kernels, networks
-from dipgp.networks.sizes import sizes
+from dipgp.architecture.sizes import sizes
 
 Array = jax.Array
 

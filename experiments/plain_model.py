@@ -23,6 +23,7 @@ import numpy as np
 
 from dipgp import architecture, kernels, networks
 from dipgp.networks.build import Variables
+from dipgp.networks.read_out import split_read_out
 
 Array = jax.Array
 
@@ -81,13 +82,7 @@ class Model:
     @functools.cached_property
     def hidden(self) -> networks.Network:
         """The network without its read-out: (..., width) features."""
-        body = self.description.body
-        assert isinstance(body, architecture.Serial)
-        features = architecture.Architecture(
-            architecture.Serial(body.layers[:-1]),
-            self.input_channels,
-            len(self.shape),
-        )
+        features, _ = split_read_out(self.description)
         return networks.build(features, initialisation="gaussian_process")
 
     def covariance_given(

@@ -188,6 +188,13 @@ class TestPlots:
         names = [text.get_text() for text in first.get_legend().get_texts()]
         assert names == ["a"]
 
+    def test_axes_are_logarithmic_where_asked_for(self):
+        curve = figures.Curve("a", self.x, self.x + 1)
+        both = [figures.Plot("p", [curve], ("x", "y"), log) for log in (False, True)]
+        linear, logarithmic = figures.plots([both]).axes
+        assert (linear.get_xscale(), linear.get_yscale()) == ("linear", "linear")
+        assert (logarithmic.get_xscale(), logarithmic.get_yscale()) == ("log", "log")
+
     @pytest.mark.parametrize("rows", [[], [[]], [[1], []]])
     def test_rows_of_different_lengths_or_none_are_refused(self, rows):
         with pytest.raises(ValueError, match="rows: expected as many plots in each"):

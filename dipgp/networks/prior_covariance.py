@@ -26,12 +26,12 @@ import numpy as np
 
 from dipgp import architecture
 from dipgp.architecture.layers import check_positive_integer
+from dipgp.architecture.sizes import sizes
 from dipgp.networks import correlogram
 from dipgp.networks.build import Network, build
 from dipgp.networks.convolution import extend
 from dipgp.networks.interior import interior
 from dipgp.networks.read_out import split_read_out
-from dipgp.networks.sizes import sizes
 
 Array = jax.Array
 Input = Callable[[Array], Array]

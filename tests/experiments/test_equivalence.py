@@ -1,0 +1,214 @@
+import dataclasses
+import json
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from dipgp import gp
+from dipgp.summaries import diagnostics
+from experiments import equivalence, equivalence_cells, hidden_weights, plain_process
+from experiments.common import UserError
+from experiments.equivalence_options import EquivalenceConfig, config_from_flags
+from experiments.plain_model import Model
+
+SMALL = {
+    "grid": (12,),
+    "tasks": ("inpaint",),
+    "widths": (4,),
+    "inputs": 2,
+    "layers": 1,
+    "input_channels": 8,
+    "posterior_draws": 8,
+    "draws_before": 4,
+    "posterior_chains": 2,
+    "langevin_widths": (4,),
+    "langevin_iterations": 40,
+    "sampler": "slice",
+}
+FILES = ["cells.json", "figure.png", "metrics.json", "table.md"]
+
+
+def configure(folder, **changes):
+    return EquivalenceConfig(**(SMALL | {"output_dir": str(folder)} | changes))
+
+
+def silent(*_):
+    pass
+
+
+@pytest.fixture(autouse=True)
+def _quick_figures(monkeypatch):
+    monkeypatch.setattr("dipgp.figures._DOTS_PER_INCH", 20)
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("equivalence") / "run"
+    return equivalence.run(configure(folder)), folder
+
+
+class TestRun:
+    def test_it_writes_figure_table_and_metrics(self, done):
+        record, folder = done
+        assert sorted(path.name for path in folder.iterdir()) == FILES
+        written = json.loads((folder / "metrics.json").read_text())
+        assert [row["width"] for row in written["rows"]] == [4]
+        assert len((folder / "table.md").read_text().splitlines()) == 3
+        assert set(record["exponents"]["inpaint"]) == {"mean", "variance"}
+        (langevin,) = written["langevin"]
+        assert langevin["distance"] > 0
+        assert len(written["by_input_channels"]["inpaint"]["distance"]) == 6
+
+    def test_resumed_it_computes_nothing_again(self, done, monkeypatch):
+        record, folder = done
+
+        def refuse(*_):
+            raise AssertionError("computed again")
+
+        for name in ("posterior", "langevin", "input_channels"):
+            monkeypatch.setattr(equivalence_cells, name, refuse)
+        again = equivalence.run(configure(folder, resume=True))
+        assert again["rows"] == record["rows"]
+        assert again["langevin"] == record["langevin"]
+
+    def test_other_settings_are_not_taken_up(self, done):
+        _, folder = done
+        with pytest.raises(UserError, match=r"--resume: .*same settings"):
+            equivalence.run(configure(folder, resume=True, noise_level=0.2))
+
+    def test_a_damaged_file_is_refused(self, tmp_path):
+        (tmp_path / "cells.json").write_text("{")
+        with pytest.raises(UserError, match=r"--resume: .*readable .*cells\.json"):
+            equivalence.run(configure(tmp_path, resume=True))
+
+
+class TestProcess:
+    def test_many_input_channels_have_the_stationary_process(self):
+        config = configure("unused", input_channels=16, inputs=1)
+        problem = equivalence_cells.make_problem(config, "inpaint")
+        few, many = (
+            equivalence_cells.input_channels(problem, channels, 0)["mean_squared"]
+            for channels in (16, 16384)
+        )
+        # The distance falls as 1 / sqrt(channels), here by 32.
+        assert many < few / 100
+
+    def test_its_covariance_is_that_of_random_networks(self):
+        # One layer has it at every width.
+        model = Model(shape=(3,), sigma=1.0, depth=1, width=16, input_channels=4)
+        z = model.draw_input(jax.random.key(0))
+
+        def draw(key):
+            return model.covariance_given(model.hidden.init(key, z), z)
+
+        keys = jax.random.split(jax.random.key(1), 4000)
+        drawn = np.asarray(jax.lax.map(jax.jit(draw), keys))
+        expected = equivalence_cells.process_covariance(model, z)
+        error = drawn.std(axis=0) / np.sqrt(len(drawn))
+        assert np.max(np.abs(drawn.mean(axis=0) - expected) / error) < 4.5
+
+
+@pytest.mark.slow
+class TestSamplers:
+    """Where the answer is known: a posterior by many draws of the prior."""
+
+    @pytest.fixture(scope="class")
+    def problem(self):
+        config = configure("unused", grid=(8,), input_channels=8, noise_level=0.3)
+        return equivalence_cells.make_problem(config, "inpaint")
+
+    def weighted(self, problem, model, count):
+        """Mean and variance by importance sampling, with the mean's standard error."""
+        z = problem.input(0)
+        observed = np.flatnonzero(problem.mask)
+        data = hidden_weights.Data(
+            z, problem.values[observed].astype(np.float32), observed, np.float32(0.3)
+        )
+
+        def draw(key):
+            weights = model.hidden.init(key, z)
+            k = model.covariance_given(weights, z)
+            return gp.condition_matrix(k, data.values, data.observed, data.noise_std)
+
+        keys = jax.random.split(jax.random.key(5), count)
+        told = jax.lax.map(jax.jit(draw), keys)
+        weight = np.exp(np.asarray(told.log_evidence, np.float64))
+        weight /= weight.sum()
+        mean = weight @ np.asarray(told.mean)
+        error = np.sqrt(np.square(weight) @ np.square(told.mean - mean))
+        second = weight @ (np.square(told.mean) + np.asarray(told.variance))
+        return data, mean, error, second - mean**2
+
+    @pytest.mark.parametrize("sampler", ["slice", "nuts"])
+    def test_they_have_the_posterior_of_weighted_draws_of_the_prior(
+        self, problem, sampler
+    ):
+        model = dataclasses.replace(problem.model, width=4)
+        data, mean, error, variance = self.weighted(problem, model, 40_000)
+        draws = hidden_weights.sample(
+            model,
+            data,
+            jax.random.key(6),
+            sampler=sampler,
+            chains=8,
+            burn_in=200,
+            draws=2000 if sampler == "slice" else 500,
+            report=silent,
+        )
+        means = draws.means.mean(axis=1)
+        between = means.std(axis=0, ddof=1) / np.sqrt(len(means))
+        # Seven degrees of freedom: Student's 1e-4 quantile is about 7.
+        deviation = (means.mean(axis=0) - mean) / np.hypot(between, error)
+        assert np.max(np.abs(deviation)) < 7
+        total = (draws.variances + np.square(draws.means)).mean((0, 1))
+        found = total - means.mean(axis=0) ** 2
+        np.testing.assert_allclose(found, variance, rtol=0.1)
+        assert np.nanmax(diagnostics.diagnose(draws.means).rhat) < 1.1
+
+
+class TestBadInput:
+    @pytest.mark.parametrize(
+        ("changes", "sentence"),
+        [
+            ({"grid": (1,)}, "--grid=1: expected one size or two"),
+            ({"grid": (100, 100)}, "--grid=100,100: expected at most 4096 pixels"),
+            ({"tasks": ("paint",)}, "--tasks=paint: expected inpaint"),
+            ({"widths": (4, 4)}, "--widths=4,4: expected positive numbers"),
+            ({"langevin_widths": (8,)}, "--langevin_widths=8: expected some of"),
+            ({"posterior_chains": 1}, "--posterior_chains=1: expected at least 2"),
+            ({"noise_level": float("nan")}, "--noise_level=nan: expected above 0"),
+        ],
+    )
+    def test_the_flag_is_named(self, changes, sentence):
+        with pytest.raises(UserError, match=sentence):
+            configure("unused", **changes)
+
+    def test_flags_of_other_binaries_are_refused(self, binary, capsys):
+        run = lambda: equivalence.run(config_from_flags())  # noqa: E731
+        assert binary(run, "--sigma=4") == 2
+        assert "--sigma=4.0: expected no such flag" in capsys.readouterr().err
+
+    def test_numbers_are_numbers(self, binary, capsys):
+        run = lambda: equivalence.run(config_from_flags())  # noqa: E731
+        assert binary(run, "--widths=a,b") == 2
+        assert "--widths=a,b: expected whole numbers" in capsys.readouterr().err
+
+
+def test_the_binary_teaches_itself_by_examples():
+    command = [sys.executable, "-m", "experiments.equivalence", "--help"]
+    told = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "python -m experiments.equivalence --grid=24,24" in told.stdout
+    for flag in ("--widths", "--inputs", "--sampler", "--[no]resume"):
+        assert flag in told.stdout
+
+
+def test_the_exact_posterior_is_that_of_the_matrix():
+    covariance = np.array([[1.0, 0.5], [0.5, 1.0]])
+    curve = plain_process.condition(
+        covariance, np.array([2.0, 0.0]), np.array([True, False]), 1.0
+    )
+    np.testing.assert_allclose(curve.mean, [1.0, 0.5])
+    np.testing.assert_allclose(curve.std**2, [0.5, 0.875])
