@@ -10,7 +10,12 @@ turns one covariance into the next.
 from dipgp.kernels.border import stationarity_gap
 from dipgp.kernels.covariance import covariance
 from dipgp.kernels.dense import dense
-from dipgp.kernels.gradient_flow import GradientFlow, gradient_flow, rate_for_mean
+from dipgp.kernels.gradient_flow import (
+    GradientFlow,
+    gradient_flow,
+    rate_for_mean,
+    torus_eigenvalues,
+)
 from dipgp.kernels.inputs import constant, gaussian, matern, rbf, uniform, white
 from dipgp.kernels.layers import (
     add,
@@ -52,6 +57,7 @@ __all__ = [
     "scale",
     "skip",
     "stationarity_gap",
+    "torus_eigenvalues",
     "uniform",
     "upsample",
     "variance",

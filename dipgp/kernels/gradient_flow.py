@@ -192,11 +192,102 @@ class GradientFlow:
           ValueError: on a truth of another size, a negative noise_std, or as
             `remaining` does.
         """
-        numerics.check_not_negative("noise_std", noise_std)
-        target = self._transform("truth", truth)
-        power = jnp.mean(jnp.square(jnp.abs(target)), axis=-1) / self.rates.size
-        noise = jnp.square(jnp.asarray(noise_std, power.dtype))
+        power, noise = self._power("truth", truth, noise_std)
+        return self._expected(power, noise, iterations, learning_rate)
 
+    def unbiased_squared_error(
+        self,
+        values: jax.typing.ArrayLike,
+        noise_std: jax.typing.ArrayLike,
+        iterations: jax.typing.ArrayLike,
+        learning_rate: jax.typing.ArrayLike,
+    ) -> Array:
+        """An estimate of `squared_error` that needs no truth, only the noise.
+
+        Stein's unbiased risk estimate of the mean output (1 - omega) y, plus the
+        variance over networks:
+
+            mean(omega^2 |y|^2) - noise_std^2 + 2 noise_std^2 mean(1 - omega)
+            + mean(omega^2 kappa)
+
+        Its mean over the noise is `expected_squared_error`. Where it is least is a time
+        to stop.
+
+        Args:
+          values: (H, W, C) or (L, C), the truth plus white noise.
+          noise_std: standard deviation of the noise, independent in all pixels.
+          iterations: (...).
+          learning_rate: scalar.
+
+        Returns:
+          (...), means over pixels and channels; may be negative.
+
+        Raises:
+          ValueError: on values of another size, a negative noise_std, or as
+            `remaining` does.
+
+        References:
+          Stein, Estimation of the mean of a multivariate normal distribution, Annals of
+          Statistics 1981.
+        """
+        power, noise = self._power("values", values, noise_std)
+
+        def error(left: Array) -> Array:
+            kept = jnp.square(left) * (power + self.prior)
+            return jnp.mean(kept + noise * (1 - 2 * left))
+
+        return self._over_iterations(error, iterations, learning_rate)
+
+    def squared_error_of_prior(
+        self,
+        signal: jax.typing.ArrayLike,
+        noise_std: jax.typing.ArrayLike,
+        iterations: jax.typing.ArrayLike,
+        learning_rate: jax.typing.ArrayLike,
+    ) -> Array:
+        """`expected_squared_error` over truths that are drawn from a process too.
+
+        It depends on nothing that was seen: a time to stop that is known beforehand.
+
+        Args:
+          signal: (H, W) or (L,), eigenvalues of the truths' covariance on the torus, as
+            `torus_eigenvalues` gives them.
+          noise_std: standard deviation of the noise, independent in all pixels.
+          iterations: (...).
+          learning_rate: scalar.
+
+        Returns:
+          (...), means over pixels.
+
+        Raises:
+          ValueError: on eigenvalues of another size, a negative noise_std, or as
+            `remaining` does.
+        """
+        numerics.check_not_negative("noise_std", noise_std)
+        signal = jnp.asarray(signal, self.rates.dtype)
+        if signal.shape != self.rates.shape:
+            raise ValueError(
+                f"signal: expected shape {self.rates.shape}, got {signal.shape}"
+            )
+        noise = jnp.square(jnp.asarray(noise_std, signal.dtype))
+        return self._expected(signal, noise, iterations, learning_rate)
+
+    def _power(
+        self, name: str, values: jax.typing.ArrayLike, noise_std: jax.typing.ArrayLike
+    ) -> tuple[Array, Array]:
+        """Mean power over channels at each frequency, and the noise's variance."""
+        numerics.check_not_negative("noise_std", noise_std)
+        transform = self._transform(name, values)
+        power = jnp.mean(jnp.square(jnp.abs(transform)), axis=-1) / self.rates.size
+        return power, jnp.square(jnp.asarray(noise_std, power.dtype))
+
+    def _expected(
+        self,
+        power: Array,
+        noise: Array,
+        iterations: jax.typing.ArrayLike,
+        learning_rate: jax.typing.ArrayLike,
+    ) -> Array:
         def error(left: Array) -> Array:
             kept = jnp.square(left) * (power + self.prior)
             return jnp.mean(kept + jnp.square(1 - left) * noise)
@@ -264,12 +355,33 @@ def gradient_flow(
     if time not in get_args(Time):
         known = ", ".join(get_args(Time))
         raise ValueError(f"time: expected one of {known}, got {time!r}")
-    lags = lag_grid(shape, dtype)
-    prior, rates = (
-        _spectrum(as_covariance(kernel).moments(lags))
-        for kernel in (covariance, tangent)
-    )
+    prior = torus_eigenvalues(covariance, shape, dtype)
+    rates = torus_eigenvalues(tangent, shape, dtype)
     return GradientFlow(rates, prior, time)
+
+
+def torus_eigenvalues(
+    covariance: CovarianceLike,
+    shape: tuple[int, ...],
+    dtype: np.typing.DTypeLike | None = None,
+) -> Array:
+    """Eigenvalues of a covariance matrix on a torus, one a frequency.
+
+    The covariance is read at the lags of the shorter way around. What comes out
+    negative, because it does not fade within the torus, is set to 0.
+
+    Args:
+      covariance: K.
+      shape: (L,) or (H, W).
+      dtype: of the lags; JAX's default by default.
+
+    Returns:
+      The shape, in the order of the fast Fourier transform.
+
+    Raises:
+      ValueError: on a shape that is not one or two positive integers.
+    """
+    return _spectrum(as_covariance(covariance).moments(lag_grid(shape, dtype)))
 
 
 def rate_for_mean(learning_rate: jax.typing.ArrayLike, size: int) -> jax.Array:

@@ -136,6 +136,47 @@ def test_curves_are_means_over_networks_and_noise(x64):
         assert float(expected[index]) == pytest.approx(error, rel=1e-10)
 
 
+def test_the_error_is_known_without_the_truth(x64):
+    """Stein's estimate is right on average over the noise, at every iteration."""
+    flow, _, _, truth = problem((SIZE,), channels=1)
+    counts, noise_std = np.array([0, 3, 40, 1000]), 0.5
+    random = np.random.default_rng(3)
+    noisy = truth + noise_std * random.normal(size=(4000, *truth.shape))
+    estimate = jax.vmap(
+        lambda y: flow.unbiased_squared_error(y, noise_std, counts, RATE)
+    )
+    found = np.asarray(estimate(noisy))
+    expected = flow.expected_squared_error(truth, noise_std, counts, RATE)
+    error = found.std(axis=0) / np.sqrt(len(found))
+    assert np.max(np.abs(found.mean(axis=0) - expected) / error) < 4
+    # And far from the truth's own power, which is what fitting nothing costs.
+    assert np.ptp(np.asarray(expected)) > 20 * error.max()
+
+
+def test_the_error_over_a_prior_is_the_mean_over_its_truths(x64):
+    flow, _, _, _ = problem((SIZE,), channels=1)
+    signal = kernels.torus_eigenvalues(kernels.gaussian(0.8), (SIZE,))
+    counts, noise_std = np.array([0, 3, 40, 1000]), 0.5
+    random = np.random.default_rng(4)
+    spectra = np.fft.fft(random.normal(size=(4000, SIZE))) * np.sqrt(signal)
+    truths = np.fft.ifft(spectra).real[:, :, None]
+    expected = jax.vmap(
+        lambda x: flow.expected_squared_error(x, noise_std, counts, RATE)
+    )
+    over_truths = np.asarray(expected(truths))
+    error = over_truths.std(axis=0) / np.sqrt(len(truths))
+    found = flow.squared_error_of_prior(signal, noise_std, counts, RATE)
+    deviation = np.abs(over_truths.mean(axis=0) - found)
+    assert np.all(deviation <= 4 * error + 1e-12)
+
+
+def test_eigenvalues_are_those_of_the_matrix(x64):
+    covariance, _ = kernels_of()
+    found = kernels.torus_eigenvalues(covariance, (5, 4))
+    expected = np.linalg.eigvalsh(matrix(covariance, (5, 4)))
+    np.testing.assert_allclose(np.sort(np.ravel(found)), expected, atol=1e-12)
+
+
 def test_early_stopping_pays_where_there_is_noise(x64):
     flow, *_ = problem((SIZE,))
     pixels = np.arange(SIZE)[:, None]
@@ -237,6 +278,12 @@ def test_what_cannot_be_run_is_refused(call, message):
     flow, _, _, values = problem((SIZE,))
     with pytest.raises(ValueError, match=message):
         call(flow, values)
+
+
+def test_a_prior_of_another_size_is_refused():
+    flow, _, _, _ = problem((SIZE,))
+    with pytest.raises(ValueError, match=r"signal: expected shape \(12,\), got \(3,\)"):
+        flow.squared_error_of_prior(np.ones(3), 0.1, 1, RATE)
 
 
 def test_what_cannot_be_built_is_refused():
