@@ -13,16 +13,16 @@ over lags from the closed form, as a share of its variance K(0).
   python -m experiments.border --pixels=128 --sigma=4
 
 The networks are plain ones of 1 to 4 ReLU layers, an autoencoder of one halving and the
-deep image prior's hourglass of two, without batch norm. Their input is noise smoothed
-over --sigma pixels (by default 2; 0 is white), cut off at the border: with circular
-padding its two ends do not fit together. A signal has 64 pixels by default, an image
-24x24; memory grows with the square of the pixels, of which there may be 4096.
+deep image prior's hourglass of two, without batch norm and biases. Their input is noise
+smoothed over --sigma pixels (by default 2; 0 is white), cut off at the border: with
+circular padding its two ends do not fit together. A signal has 64 pixels by default, an
+image 24x24; memory grows with the square of the pixels, of which there may be 4096.
 
 Results in --output_dir:
 
   figure.png    the difference, by pixel: a curve or a map for each network and padding
   gaps.npz      the same as arrays
-  table.md      a row a network: at the border, inside, and from where on below 1 %
+  table.md      a row a network: largest, inside, and from where on below 1 %
   metrics.json  the same numbers, and the largest difference by distance to the border
 
 Exit status: 0 done, 2 bad input.
@@ -122,8 +122,14 @@ def networks(dimensions: int, padding: Padding) -> dict[str, Architecture]:
         for depth in (1, 2, 3, 4)
     }
     nets["autoencoder"] = autoencoder(1, padding=padding, dimensions=dimensions)
+    # Without batch norm, biases would soon be all that is left of K(0).
     nets["hourglass"] = skip_net(
-        2, batch_norm=False, output=Linear(), padding=padding, dimensions=dimensions
+        2,
+        bias_variance=0.0,
+        batch_norm=False,
+        output=Linear(),
+        padding=padding,
+        dimensions=dimensions,
     )
     return nets
 
@@ -179,7 +185,7 @@ def summary(gap: np.ndarray) -> Record:
       gap: (L,) or (H, W).
 
     Returns:
-      at_border: the largest gap of all pixels; by_distance: that of the pixels that are
+      largest: the largest gap of all pixels; by_distance: that of the pixels that are
       at least 0, 1, 2, ... pixels from the border; inside: the last of these;
       exact_from: the distance from which on it is below 1 %, None if it never is.
     """
@@ -190,7 +196,7 @@ def summary(gap: np.ndarray) -> Record:
     ]
     small = [margin for margin, gap in enumerate(by_distance) if gap < SMALL_GAP]
     return {
-        "at_border": by_distance[0],
+        "largest": by_distance[0],
         "inside": by_distance[-1],
         "exact_from": small[0] if small else None,
         "by_distance": by_distance,
@@ -200,14 +206,14 @@ def summary(gap: np.ndarray) -> Record:
 def _table(rows: Sequence[Record]) -> str:
     """The numbers as Markdown."""
     lines = [
-        "| network | padding | at the border | inside | below 1 % from |",
+        "| network | padding | largest | inside | below 1 % from |",
         "| --- | --- | ---: | ---: | ---: |",
     ]
     for row in rows:
         start = row["exact_from"]
         pixels = "-" if start is None else f"{start} px"
         lines.append(
-            f"| {row['network']} | {row['padding']} | {100 * row['at_border']:.2f} % "
+            f"| {row['network']} | {row['padding']} | {100 * row['largest']:.2f} % "
             f"| {100 * row['inside']:.2g} % | {pixels} |"
         )
     return "\n".join(lines)
@@ -221,7 +227,7 @@ def _figure(config: BorderConfig, gaps: Mapping[tuple[str, str], np.ndarray]) ->
         (
             row,
             [
-                Panel(n, mean=gap)
+                Panel(n, samples=gap[None])
                 for (n, padding), gap in gaps.items()
                 if padding == row
             ],

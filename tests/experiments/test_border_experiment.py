@@ -40,11 +40,11 @@ def test_it_writes_figure_gaps_table_and_metrics(small, dimensions, tmp_path, ca
     written = json.loads((tmp_path / "metrics.json").read_text())
     assert written["networks"] == record["networks"]
     circular, zeros = sorted(record["networks"], key=lambda row: row["padding"])
-    assert zeros["at_border"] == pytest.approx(1 - (2 / 3) ** dimensions)
+    assert zeros["largest"] == pytest.approx(1 - (2 / 3) ** dimensions)
     assert zeros["by_distance"][1:] == pytest.approx([0, 0, 0, 0], abs=1e-12)
     assert (zeros["inside"], zeros["exact_from"]) == (pytest.approx(0, abs=1e-12), 1)
     # White noise is as white on a torus.
-    assert circular["at_border"] == pytest.approx(0, abs=1e-12)
+    assert circular["largest"] == pytest.approx(0, abs=1e-12)
     gaps = np.load(tmp_path / "gaps.npz")
     assert gaps["1_layer_zeros"].shape == (9,) * dimensions
     assert "| 1 layer | zeros | " in capsys.readouterr().out
@@ -73,7 +73,7 @@ def test_the_networks_are_those_of_the_paper():
 def test_the_papers_networks_are_exact_inside_but_for_resampling(tmp_path):
     record = border.run(border.BorderConfig(output_dir=str(tmp_path), pixels=32))
     for row in record["networks"]:
-        assert row["inside"] < 0.02 < row["at_border"] < 1
+        assert row["inside"] < 0.02 < row["largest"] < 1
 
 
 @pytest.mark.parametrize(

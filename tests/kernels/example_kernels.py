@@ -6,6 +6,14 @@ import jax
 import jax.numpy as jnp
 
 from dipgp import kernels
+from dipgp.architecture import (
+    Architecture,
+    BatchNorm,
+    Convolution,
+    Erf,
+    LeakyReLU,
+    Serial,
+)
 from dipgp.kernels.stationary import Covariance, Moments
 
 
@@ -32,6 +40,12 @@ def bell(lags):
 
 def smooth():
     return kernels.gaussian(sigma=1.5)
+
+
+def tangent(activation):
+    """With batch norm on both sides of a non-linearity, which takes every rule."""
+    layers = [Convolution(4), BatchNorm(0.1), activation, BatchNorm(0.1)]
+    return kernels.ntk(Architecture(Serial([*layers, Convolution(1)])), smooth())
 
 
 EXAMPLES = {
@@ -72,4 +86,6 @@ EXAMPLES = {
         ],
         channels=[4, 16],
     ),
+    "tangent": tangent(LeakyReLU(0.2)),
+    "tangent erf": tangent(Erf(1.5)),
 }

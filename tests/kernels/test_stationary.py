@@ -7,6 +7,7 @@ import pytest
 from example_kernels import EXAMPLES, Ramp, bell, smooth
 
 from dipgp import kernels
+from dipgp.kernels.shared import Shared
 from dipgp.kernels.stationary import Covariance, Function, as_covariance
 
 GRIDS = [(36,), (8, 6)]
@@ -30,6 +31,8 @@ def inside(kernel):
     """A covariance and all those that it is made of."""
     leaves = lambda k: isinstance(k, Covariance) and k is not kernel  # noqa: E731
     yield kernel
+    if isinstance(kernel, Shared):
+        yield from inside(kernel.root)
     for leaf in jax.tree.leaves(kernel, is_leaf=leaves):
         if isinstance(leaf, Covariance):
             yield from inside(leaf)

@@ -43,9 +43,18 @@ def network(*layers, dimensions=1):
 # -- batch norm ----------------------------------------------------------------------
 
 
-def batch_norm_net(activation, *, affine):
-    layers = [Convolution(4), BatchNorm(0.0, affine), activation]
+BEHIND = BatchNorm(0.1, affine=False)
+
+
+def batch_norm_net(activation, affine, *more):
+    layers = [Convolution(4), BatchNorm(0.0, affine), activation, *more]
     return network(*layers, Convolution(1, 1, weight_variance=1.5))
+
+
+def nonlinearity(activation):
+    if isinstance(activation, Erf):
+        return ErrorFunction(activation.scale)
+    return LeakyRectifier(activation.slope)
 
 
 def test_batch_norm_centres_and_scales_the_tangents(x64):
@@ -69,14 +78,11 @@ def test_shifts_add_one_and_scales_the_channels_covariance(x64):
 @pytest.mark.parametrize("activation", [LeakyReLU(0.2), Erf(1.5)], ids=repr)
 def test_parameters_of_batch_norm_pass_through_the_non_linearity(x64, activation):
     trained, fixed = (
-        np.asarray(kernels.ntk(batch_norm_net(activation, affine=a), smooth())(LAGS))
+        np.asarray(kernels.ntk(batch_norm_net(activation, a), smooth())(LAGS))
         for a in (True, False)
     )
     angles = np.arccos(np.minimum(np.asarray(smooth()(LAGS)), 1))
-    if isinstance(activation, Erf):
-        rule = ErrorFunction(activation.scale)
-    else:
-        rule = LeakyRectifier(activation.slope)
+    rule = nonlinearity(activation)
 
     def change(u, v):  # of the shift, and of the scale
         return rule.derivative(u) * rule.derivative(v) * (1 + u * v)
@@ -85,17 +91,40 @@ def test_parameters_of_batch_norm_pass_through_the_non_linearity(x64, activation
     np.testing.assert_allclose(trained - fixed, expected, rtol=1e-9)
 
 
-def test_a_second_batch_norm_undoes_the_scale_of_the_first(x64):
-    for between in ([], [LeakyReLU(0.2)], [LeakyReLU(1.0)]):
-        last = [*between, BatchNorm(0.0, affine=False), Convolution(1)]
-        both = network(Convolution(4), BatchNorm(0.0), *last)
-        plain = network(Convolution(4), BatchNorm(0.0, affine=False), *last)
-        gap = kernels.ntk(both, smooth())(LAGS) - kernels.ntk(plain, smooth())(LAGS)
-        if between and between[0].slope != 1:
-            assert np.all(gap[:3] > 1e-3)  # what a shift does to the shape
-            assert abs(float(gap[4])) < 0.05
-        else:
-            np.testing.assert_allclose(gap, 0, atol=1e-14)
+@pytest.mark.parametrize("activation", [LeakyReLU(0.2), Erf(1.5)], ids=repr)
+def test_a_second_batch_norm_takes_away_what_follows_the_channel(x64, activation):
+    trained, fixed = (
+        np.asarray(kernels.ntk(batch_norm_net(activation, a, BEHIND), smooth())(LAGS))
+        for a in (True, False)
+    )
+    h = nonlinearity(activation)
+    changes = [h.derivative, lambda u: u * h.derivative(u)]  # of shift and scale
+    correlations = np.append(np.asarray(smooth()(LAGS)), 0.0)
+
+    def centred(first, second):
+        """Cov(first(u), second(v)) by lag; far away u and v are independent."""
+        both = [
+            expectation(lambda u, v: first(u) * second(v), 1.0, np.arccos(min(rho, 1)))
+            for rho in correlations
+        ]
+        return np.array(both[:-1]) - both[-1]
+
+    channel = centred(h.value, h.value)
+    total = np.zeros(len(LAGS))
+    for change in changes:
+        cross = centred(change, h.value)
+        share = cross[0] / (channel[0] + 0.1)
+        left = centred(change, change) - 2 * share * cross + share**2 * channel
+        total += 1.5 * left / (channel[0] + 0.1)
+    np.testing.assert_allclose(trained - fixed, total, rtol=1e-8, atol=1e-10)
+
+
+def test_a_batch_norm_right_behind_another_undoes_its_parameters(x64):
+    last = [BatchNorm(0.0, affine=False), Convolution(1)]
+    both = network(Convolution(4), BatchNorm(0.0), *last)
+    one = network(Convolution(4), *last)
+    found, expected = (kernels.ntk(net, smooth())(LAGS) for net in (both, one))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-14)
 
 
 # -- numerics ------------------------------------------------------------------------
