@@ -7,6 +7,7 @@ posterior.mean, posterior.info.advice
 from dipgp.gp.colour import ChannelModel, estimate_channels
 from dipgp.gp.matrix import MatrixPosterior, condition_matrix
 from dipgp.gp.posterior import Posterior, SolveInfo, condition
+from dipgp.gp.sampling import draw_prior
 from dipgp.gp.selection import Selection, select
 from dipgp.gp.toeplitz import find_reach
 
@@ -18,6 +19,7 @@ __all__ = [
     "SolveInfo",
     "condition",
     "condition_matrix",
+    "draw_prior",
     "estimate_channels",
     "find_reach",
     "select",
