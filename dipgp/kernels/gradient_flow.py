@@ -17,7 +17,8 @@ so that over networks f_t has the mean (1 - omega(k)) y(k) and the variance
 omega(k)^2 kappa(k) at each frequency. Each output channel is trained by itself; the
 channels of y do not mix. Losses that take a mean: see `rate_for_mean`.
 
-Covariances are read at the lags of the shorter way around the torus.
+Covariances are read at the lags of the shorter way around the torus; eigenvalues below
+0, which that may leave of a covariance that reaches across, count as 0.
 
 References:
   Lee et al., Wide neural networks of any depth evolve as linear models under gradient

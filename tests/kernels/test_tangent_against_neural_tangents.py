@@ -68,17 +68,20 @@ def compare(net, shape):
 @pytest.mark.parametrize("activation", ACTIVATIONS, ids=repr)
 @pytest.mark.parametrize(
     "depth",
-    [1, 3, *(pytest.param(depth, marks=pytest.mark.slow) for depth in (2, 4, 10))],
+    [3, *(pytest.param(depth, marks=pytest.mark.slow) for depth in (1, 2, 4, 10))],
 )
 def test_conv_nets_on_a_circle(depth, activation, bias_variance):
     compare(conv_net(depth, activation, bias_variance=bias_variance), (12,))
 
 
+@pytest.mark.slow
 def test_conv_nets_on_a_torus():
     compare(conv_net(3, LeakyReLU(-0.5), bias_variance=0.1, dimensions=2), (6, 6))
 
 
-@pytest.mark.parametrize("shape", [(24,), (8, 8)], ids=str)
+@pytest.mark.parametrize(
+    "shape", [(24,), pytest.param((8, 8), marks=pytest.mark.slow)], ids=str
+)
 def test_nets_that_lower_the_resolution(shape):
     layers = [
         Convolution(4, stride=2, weight_variance=2.0, bias_variance=0.2),
@@ -91,7 +94,7 @@ def test_nets_that_lower_the_resolution(shape):
     compare(network(*layers, dimensions=len(shape)), shape)
 
 
-@pytest.mark.parametrize("blocks", [1, 3])
+@pytest.mark.parametrize("blocks", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_residual_nets(blocks):
     branch = [Convolution(4, bias_variance=0.1), ReLU(), Convolution(4)]
     block = Sum([Serial(), Serial(branch)])
