@@ -92,7 +92,7 @@ def make_problem(config: EquivalenceConfig, task: str) -> Problem:
     model = Model(
         shape=config.grid,
         sigma=config.smoothing,
-        depth=config.layers,
+        depth=config.relu_layers,
         input_channels=config.input_channels,
     )
     truth = _truth(config.grid)

@@ -24,7 +24,7 @@ WIDTHS = flags.DEFINE_list(
 INPUTS = flags.DEFINE_integer(
     "inputs", 8, "Random inputs, each with a Gaussian process of its own."
 )
-LAYERS = flags.DEFINE_integer("layers", 2, "ReLU layers.")
+LAYERS = flags.DEFINE_integer("relu_layers", 2, "ReLU layers.")
 SMOOTHING = flags.DEFINE_float(
     "smoothing", 2.0, "Width sigma of the filter that smooths the random input."
 )
@@ -75,7 +75,7 @@ class EquivalenceConfig:
       tasks: of "inpaint" and "denoise".
       widths: of hidden layers.
       inputs: how many random inputs.
-      layers: of ReLU.
+      relu_layers: of ReLU.
       smoothing: sigma of the input.
       input_channels: of the input.
       noise_level: of the data.
@@ -95,7 +95,7 @@ class EquivalenceConfig:
     tasks: tuple[str, ...] = ("inpaint", "denoise")
     widths: tuple[int, ...] = (16, 32, 64, 128, 256, 512)
     inputs: int = 8
-    layers: int = 2
+    relu_layers: int = 2
     smoothing: float = 2.0
     input_channels: int = 128
     noise_level: float = 0.1
@@ -114,9 +114,9 @@ class EquivalenceConfig:
         accepted = len(self.grid) in (1, 2) and min(self.grid) >= 2
         expected = "one size or two, each of at least 2"
         require(accepted, "grid", _joined(self.grid), expected)
-        pixels = math.prod(size + 2 * self.layers for size in self.grid)
+        pixels = math.prod(size + 2 * self.relu_layers for size in self.grid)
         expected = (
-            f"at most 4096 pixels with {self.layers} more on each side, whose "
+            f"at most 4096 pixels with {self.relu_layers} more on each side, whose "
             f"covariance is a matrix; got {pixels}"
         )
         require(pixels <= 4096, "grid", _joined(self.grid), expected)
@@ -133,7 +133,7 @@ class EquivalenceConfig:
         accepted = set(self.langevin_widths) <= set(self.widths)
         expected = f"some of --widths={_joined(self.widths)}, to compare with"
         require(accepted, "langevin_widths", _joined(self.langevin_widths), expected)
-        for name in ("inputs", "layers", "input_channels", "draws_before"):
+        for name in ("inputs", "relu_layers", "input_channels", "draws_before"):
             value = getattr(self, name)
             require(value >= 1, name, value, "a number of at least 1")
         value = self.posterior_chains
@@ -165,7 +165,7 @@ def config_from_flags() -> EquivalenceConfig:
         tasks=tuple(TASKS.value),
         widths=_numbers(WIDTHS),
         inputs=INPUTS.value,
-        layers=LAYERS.value,
+        relu_layers=LAYERS.value,
         smoothing=SMOOTHING.value,
         input_channels=channels,
         noise_level=NOISE_LEVEL.value,

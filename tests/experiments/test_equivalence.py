@@ -19,7 +19,7 @@ SMALL = {
     "tasks": ("inpaint",),
     "widths": (4,),
     "inputs": 2,
-    "layers": 1,
+    "relu_layers": 1,
     "input_channels": 8,
     "posterior_draws": 8,
     "draws_before": 4,
