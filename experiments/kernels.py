@@ -23,7 +23,7 @@ What to expect of the points:
   that no border reaches. Standard errors are those of independent draws.
 - Networks of n channels are biased. cos theta comes out too small by about 0.3 / n at
   2 layers of sigma = 2 and by 1 / n at 4, where lags are long; at 1 layer not at all.
-  20,000 draws see that: networks of 64 channels are ten to twenty standard errors from
+  20,000 draws see that: networks of 64 channels are up to thirty standard errors from
   the closed form. Therefore networks of n / 2 channels are drawn too, and
 
       limit = 2 (cos theta at n) - (cos theta at n / 2)
