@@ -441,7 +441,6 @@ NET = Architecture(Serial([Convolution(4), ReLU()]), input_channels=3, dimension
         ({"second_moment": np.full((5, 5), np.nan)}, "expected finite numbers"),
         ({"shape": (5,), "largest": 0}, "largest: expected an integer"),
     ],
-    ids=str,
 )
 def test_inputs_that_do_not_fit_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
