@@ -197,7 +197,7 @@ def _plots(done: list[Comparison]) -> list[list[Plot]]:
             biased.append(Curve(label, lags, wide.correlation - exact, dashed))
         title = {
             "depth": f"plain networks, sigma {_SIGMA:g}",
-            "sigma": "plain networks, depth 2 solid, depth 4 dashed and hollow",
+            "sigma": "plain networks, 2 layers (solid) and 4",
             "autoencoder": f"autoencoders, sigma {_SIGMA:g}",
         }[part]
         above.append(Plot(title, lines + points, ("lag [pixels]", "cos theta")))
