@@ -6,7 +6,9 @@ Compares Gaussian processes on the data that the paper's authors published with 
 
 The file holds `img_np` (1, 64, 64) in [0, 1] and `img_mask_np`, 1 where observed. Known
 pixels are kept; the PSNR is that of the picture clipped to [0, 1]. "Evidence" chooses
-depth, sigma, amplitude and noise from the known pixels alone.
+depth, sigma, amplitude and noise from the known pixels alone. The hourglass is the one
+whose covariance the paper estimated by drawing 660,000 networks: 2 scales, 1,024
+channels, 4 of them skip connections, batch norm and leaky ReLU; here by its formula.
 """
 
 import functools
@@ -39,6 +41,19 @@ def network(depth: int, sigma: float) -> kernels.Covariance:
     return kernels.normalize(kernels.covariance(net, kernels.gaussian(sigma)))
 
 
+def hourglass() -> kernels.Covariance:
+    """The limit of the paper's network, on white noise, before its sigmoid."""
+    net = architecture.skip_net(
+        2,
+        channels_down=1024,
+        channels_up=1024,
+        channels_skip=4,
+        output=architecture.Linear(),
+        output_channels=1,
+    )
+    return kernels.normalize(kernels.covariance(net, kernels.white()))
+
+
 def load(path: str) -> tuple[np.ndarray, np.ndarray]:
     """Image (64, 64) and mask.
 
@@ -60,12 +75,18 @@ def restorations(image: np.ndarray, mask: np.ndarray) -> list[dict[str, object]]
     candidates = [network(depth, sigma) for depth, sigma in grid]
     first_guess = observe(image, mask, noise_std=0.01)
     selection = gp.select(candidates, first_guess, estimate_noise=True)
+    own = gp.select([hourglass()], first_guess, estimate_noise=True)
     depth, sigma = grid[selection.chosen[0]]
     chosen = f"ReLU network, depth {depth}, sigma {sigma}, by evidence"
     cases = [
         ("RBF", rbf, RBF_NOISE_STD),
         ("ReLU network, depth 4, sigma 2, variance 1", network(4, 2.0), 0.01),
         (chosen, selection.covariances[0], selection.noise_std),
+        (
+            "hourglass, amplitude and noise by evidence",
+            own.covariances[0],
+            own.noise_std,
+        ),
     ]
     rows: list[dict[str, object]] = [
         {"covariance": f"{name} (the paper)", "PSNR [dB]": f"{value:.2f}"}

@@ -19,5 +19,11 @@ def test_an_image_and_its_mask_are_read(tmp_path):
     np.testing.assert_array_equal(seen, mask[0] != 0)
 
 
+def test_the_hourglass_is_smoother_than_its_input():
+    k = figure6.hourglass()(np.array([[0.0, 0.0], [0.0, 1.0], [0.0, 20.0]]))
+    np.testing.assert_allclose(k[0], 1, atol=1e-6)
+    assert k[0] > k[1] > k[2] + 0.1
+
+
 def test_network_kernels_have_unit_variance():
     assert figure6.network(3, 1.5)(np.zeros((1, 2)))[0] == pytest.approx(1, abs=1e-6)

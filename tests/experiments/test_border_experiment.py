@@ -1,8 +1,6 @@
 """The binary that shows where the closed form is exact."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -106,14 +104,3 @@ def test_flags_make_the_configuration(binary):
     assert seen[0].paddings == ("zeros", "reflect")
     assert binary(read, "--pixels=5") == 2
     assert binary(read, "--depth=3") == 2
-
-
-def test_the_binary_teaches_itself_by_examples():
-    done = subprocess.run(
-        [sys.executable, "-m", "experiments.border", "--help"],
-        capture_output=True,
-        text=True,
-    )
-    assert "python -m experiments.border --dimensions=2" in done.stdout
-    assert "--padding" in done.stdout
-    assert "--depth" not in done.stdout

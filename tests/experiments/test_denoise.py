@@ -136,6 +136,7 @@ def test_flags_become_the_configuration(binary):
     ]
 
 
+@pytest.mark.slow
 def test_the_binary_restores_an_image(photographs, tmp_path):
     command = [sys.executable, "-m", "experiments.denoise", f"--image={photographs[1]}"]
     done = subprocess.run(

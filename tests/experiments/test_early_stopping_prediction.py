@@ -1,6 +1,4 @@
 import json
-import subprocess
-import sys
 
 import jax
 import numpy as np
@@ -120,10 +118,3 @@ class TestBadInput:
         run = lambda: early_stopping.run(config_from_flags())  # noqa: E731
         assert binary(run, "--sigma=4") == 2
         assert "--sigma=4.0: expected no such flag" in capsys.readouterr().err
-
-
-def test_the_binary_teaches_itself_by_examples():
-    command = [sys.executable, "-m", "experiments.early_stopping", "--help"]
-    told = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert "python -m experiments.early_stopping --image_size=32,32" in told.stdout
-    assert "--network_widths" in told.stdout

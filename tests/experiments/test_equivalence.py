@@ -1,7 +1,5 @@
 import dataclasses
 import json
-import subprocess
-import sys
 
 import jax
 import numpy as np
@@ -195,14 +193,6 @@ class TestBadInput:
         run = lambda: equivalence.run(config_from_flags())  # noqa: E731
         assert binary(run, "--widths=a,b") == 2
         assert "--widths=a,b: expected whole numbers" in capsys.readouterr().err
-
-
-def test_the_binary_teaches_itself_by_examples():
-    command = [sys.executable, "-m", "experiments.equivalence", "--help"]
-    told = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert "python -m experiments.equivalence --grid=24,24" in told.stdout
-    for flag in ("--widths", "--inputs", "--sampler", "--[no]resume"):
-        assert flag in told.stdout
 
 
 def test_the_exact_posterior_is_that_of_the_matrix():

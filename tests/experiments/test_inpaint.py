@@ -313,14 +313,3 @@ def test_the_binary_restores_an_image(photographs, tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("colour: gp: PSNR ")
     assert files(tmp_path / "run") == FILES
-
-
-def test_the_binary_teaches_itself_by_examples():
-    done = subprocess.run(
-        [sys.executable, "-m", "experiments.inpaint", "--help"],
-        capture_output=True,
-        text=True,
-    )
-    assert "python -m experiments.inpaint --image=kate.png" in done.stdout
-    assert "--drop_fraction" in done.stdout
-    assert "--sigma" in done.stdout

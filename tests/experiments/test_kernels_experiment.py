@@ -1,8 +1,6 @@
 import contextlib
 import io
 import json
-import subprocess
-import sys
 
 import jax
 import numpy as np
@@ -173,14 +171,3 @@ def test_estimates_of_a_case_are_reproducible():
     )
     np.testing.assert_array_equal(first.correlation, again.correlation)
     assert np.all(first.correlation != other.correlation)
-
-
-def test_the_binary_teaches_itself_by_examples():
-    done = subprocess.run(
-        [sys.executable, "-m", "experiments.kernels", "--help"],
-        capture_output=True,
-        text=True,
-    )
-    assert "python -m experiments.kernels --depths=2" in done.stdout
-    assert "--hidden_channels" in done.stdout
-    assert "--mask" not in done.stdout

@@ -222,6 +222,7 @@ class TestDivergence:
 
 
 class TestNoise:
+    @pytest.mark.slow
     def test_an_unknown_noise_is_estimated_for_samplers(self, config, monkeypatch):
         monkeypatch.setattr(gp_method, "estimate_noise", lambda *_: 0.125)
         run = config("psgld", noisy=True, options=GPOptions())

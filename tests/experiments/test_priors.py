@@ -1,6 +1,4 @@
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -66,9 +64,3 @@ class TestBadInput:
     def test_a_case_is_a_pair(self, binary, capsys):
         assert binary(lambda: priors.run(config_from_flags()), "--prior_cases=2") == 2
         assert "--prior_cases=2: expected pairs" in capsys.readouterr().err
-
-
-def test_the_binary_teaches_itself_by_examples():
-    command = [sys.executable, "-m", "experiments.priors", "--help"]
-    told = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert "python -m experiments.priors --prior_cases=" in told.stdout

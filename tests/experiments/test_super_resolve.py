@@ -1,8 +1,6 @@
 import csv
 import json
 import math
-import subprocess
-import sys
 
 import jax.numpy as jnp
 import numpy as np
@@ -283,6 +281,7 @@ class TestScores:
 
 
 class TestNetworks:
+    @pytest.mark.slow
     def test_descents_and_samplers_restore_at_full_size(self, config, tmp_path):
         records = super_resolve.run(config("sgd", "psgld"))
         run = tmp_path / "run"
@@ -427,14 +426,3 @@ def test_the_command_line_restores_an_image(
     assert request.forward == LanczosDecimation(2)
     assert capsys.readouterr().out.startswith("waves: sgd_avg: PSNR ")
     assert files(tmp_path / "run") == FILES
-
-
-def test_the_binary_teaches_itself_by_examples():
-    done = subprocess.run(
-        [sys.executable, "-m", "experiments.super_resolve", "--help"],
-        capture_output=True,
-        text=True,
-    )
-    assert "python -m experiments.super_resolve --image=thumbnail.png" in done.stdout
-    assert "--factor" in done.stdout
-    assert "--sigma" not in done.stdout

@@ -1,8 +1,6 @@
 import contextlib
 import io
 import json
-import subprocess
-import sys
 
 import jax
 import numpy as np
@@ -318,15 +316,3 @@ def test_flags_become_the_configuration(binary):
             float64=True,
         ),
     ]
-
-
-def test_the_binary_teaches_itself_by_examples():
-    done = subprocess.run(
-        [sys.executable, "-m", "experiments.toy_1d", "--help"],
-        capture_output=True,
-        text=True,
-    )
-    assert "python -m experiments.toy_1d --cases=2:1,4:2,15:4" in done.stdout
-    assert "--observed_fraction" in done.stdout
-    assert "--step_size" in done.stdout
-    assert "--mask" not in done.stdout
