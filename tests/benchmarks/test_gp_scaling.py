@@ -48,6 +48,7 @@ def test_a_problem_is_a_photograph_of_which_half_is_seen(size):
     assert apart < 0.5 * np.std(values) * 2**0.5
 
 
+@pytest.mark.slow
 def test_a_run_at_toy_size_writes_its_report(tmp_path):
     text = gp_scaling.run([8, 16], [8], 1, tmp_path)
     assert (tmp_path / "gp_scaling.md").read_text() == text

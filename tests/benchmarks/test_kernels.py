@@ -5,6 +5,7 @@ import pytest
 from benchmarks import kernels, neural_tangents_oracle
 
 
+@pytest.mark.slow
 @pytest.mark.oracle
 @pytest.mark.usefixtures("x64")
 def test_both_sides_of_the_comparison_compute_the_same_covariance():

@@ -60,7 +60,6 @@ def test_a_linear_readout_of_one_pixel_hands_the_input_through(
         architecture.BatchNorm(),
         architecture.Upsample(2, "nearest"),
         architecture.Downsample(2, "ideal"),
-        architecture.Concat([architecture.ReLU()]),
     ],
     ids=repr,
 )

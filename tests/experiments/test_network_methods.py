@@ -110,6 +110,7 @@ class TestRuns:
         assert record["rhat_median"] > 0
         assert (run / "uncertainty.png").exists()
 
+    @pytest.mark.slow
     def test_chains_differ_and_are_pooled(self, config, tmp_path):
         settings = dict(vars(SETTINGS), chains=2)
         running = Running(log_every=4, samples=2)
@@ -159,6 +160,7 @@ class TestInterruptions:
         for name in ("trace.csv", "uncertainty.png"):
             assert picture(tmp_path / "run", name) == picture(tmp_path / "whole", name)
 
+    @pytest.mark.slow
     def test_the_command_line_says_how_to_go_on(
         self, binary, photographs, tmp_path, monkeypatch, capsys
     ):

@@ -81,7 +81,12 @@ HALVINGS = {
 
 
 @pytest.mark.parametrize(
-    ("name", "shape"), [("stride", (24,)), ("average", (24,)), ("average", (8, 8))]
+    ("name", "shape"),
+    [
+        ("stride", (24,)),
+        ("average", (24,)),
+        pytest.param("average", (8, 8), marks=pytest.mark.slow),
+    ],
 )
 def test_nets_that_lower_the_resolution(name, shape):
     layers = [

@@ -172,8 +172,8 @@ def test_the_error_over_a_prior_is_the_mean_over_its_truths(x64):
 
 def test_eigenvalues_are_those_of_the_matrix(x64):
     covariance, _ = kernels_of()
-    found = kernels.torus_eigenvalues(covariance, (5, 4))
-    expected = np.linalg.eigvalsh(matrix(covariance, (5, 4)))
+    found = kernels.torus_eigenvalues(covariance, (SIZE,))
+    expected = np.linalg.eigvalsh(matrix(covariance, (SIZE,)))
     np.testing.assert_allclose(np.sort(np.ravel(found)), expected, atol=1e-12)
 
 

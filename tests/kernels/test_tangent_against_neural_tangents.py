@@ -102,6 +102,7 @@ def test_residual_nets(blocks):
     compare(network(*layers), (12,))
 
 
+@pytest.mark.slow
 def test_sums_of_branches_with_different_layers():
     branches = [
         Serial([ReLU(), Convolution(4), Downsample(2, "average")]),
@@ -121,7 +122,9 @@ def test_concatenated_branches_weigh_by_their_channels():
     compare(network(*layers, Convolution(1, bias_variance=0.2)), (12,))
 
 
-@pytest.mark.parametrize("method", ["nearest", "bilinear"])
+@pytest.mark.parametrize(
+    "method", ["bilinear", pytest.param("nearest", marks=pytest.mark.slow)]
+)
 def test_up_sampling_is_the_mean_over_phases(method):
     before = network(Convolution(4, bias_variance=0.1), ReLU(), Convolution(4))
     input, size, factor = periodic(8), 8, 2

@@ -135,13 +135,14 @@ class TestSizes:
     @pytest.mark.parametrize(
         ("net", "grid"),
         [
-            (RESIDUAL, (1, 1)),
             (small_hourglass(1), (7, 13)),
-            (
+            pytest.param(RESIDUAL, (1, 1), marks=pytest.mark.slow),
+            pytest.param(
                 small_hourglass(
                     1, dimensions=1, downsample="average", upsample="ideal"
                 ),
                 (13,),
+                marks=pytest.mark.slow,
             ),
             pytest.param(small_hourglass(1), (1, 1), marks=pytest.mark.slow),
             pytest.param(small_hourglass(5), (20, 33), marks=pytest.mark.slow),

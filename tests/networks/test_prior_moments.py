@@ -81,6 +81,7 @@ def test_autoencoders_agree_with_the_mean_over_phases():
     assert excess(estimate, np.asarray(k(LAGS.astype(np.float32)))) <= 1e-3
 
 
+@pytest.mark.slow
 def test_images_agree_with_the_closed_form():
     lags = np.array([(0, 0), (0, 1), (1, 0), (2, -1), (-2, 1), (3, 3)])
     net = conv_net(1, channels=48, input_channels=48)
