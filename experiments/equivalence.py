@@ -220,9 +220,15 @@ def _channel_cell(problem: Problem, channels: int, number: int, _: Report) -> Ce
 
 def _agreement(task: str, width: int, langevin: Cell, exact: Cell) -> Record:
     """Langevin dynamics beside the other sampler, on the same posterior."""
-    difference = np.subtract(langevin["mean"], exact["mean"])
-    errors = np.hypot(langevin["mean_error"], exact["mean_error"])
-    size = math.sqrt(np.mean(np.square(exact["mean"])))
+    # Numbers of a chain that left all bounds are None, and become NaN.
+    names = ("mean", "mean_error", "std")
+    ours, theirs = (
+        {name: np.asarray(cell[name], np.float64) for name in names}
+        for cell in (langevin, exact)
+    )
+    difference = ours["mean"] - theirs["mean"]
+    errors = np.hypot(ours["mean_error"], theirs["mean_error"])
+    size = _rms(theirs["mean"])
     return {
         "task": task,
         "width": width,
@@ -230,7 +236,7 @@ def _agreement(task: str, width: int, langevin: Cell, exact: Cell) -> Record:
         "error": _rms(errors) / size,
         # About 1 where sampling noise explains the difference.
         "in_errors": _rms(difference) / _rms(errors),
-        "std_ratio": _rms(langevin["std"]) / _rms(exact["std"]),
+        "std_ratio": _rms(ours["std"]) / _rms(theirs["std"]),
         "seconds": langevin["seconds"],
         "rhat": langevin.get("rhat_largest"),
         "effective_samples_a_second": (
