@@ -164,14 +164,14 @@ def run(config: BorderConfig) -> Record:
         for (name, padding), gap in gaps.items()
     ]
     table = _table(rows)
-    print(table)
+    print(table, end="")
     record = {
         "experiment": "border",
         "networks": rows,
         "configuration": dataclasses.asdict(config),
         "versions": reporting.versions(),
     }
-    write_atomically(folder / "table.md", f"{table}\n".encode())
+    write_atomically(folder / "table.md", table.encode())
     _save_gaps(folder / "gaps.npz", gaps)
     save_figure(folder / "figure.png", _figure(config, gaps))
     reporting.write_json(folder / "metrics.json", record)
@@ -205,18 +205,20 @@ def summary(gap: np.ndarray) -> Record:
 
 def _table(rows: Sequence[Record]) -> str:
     """The numbers as Markdown."""
-    lines = [
-        "| network | padding | largest | inside | below 1 % from |",
-        "| --- | --- | ---: | ---: | ---: |",
-    ]
+    titles = ("network", "padding", "largest", "inside", "below 1 % from")
+    lines = []
     for row in rows:
         start = row["exact_from"]
-        pixels = "-" if start is None else f"{start} px"
         lines.append(
-            f"| {row['network']} | {row['padding']} | {100 * row['largest']:.2f} % "
-            f"| {100 * row['inside']:.2g} % | {pixels} |"
+            (
+                str(row["network"]),
+                str(row["padding"]),
+                f"{100 * row['largest']:.2f} %",
+                f"{100 * row['inside']:.2g} %",
+                "-" if start is None else f"{start} px",
+            )
         )
-    return "\n".join(lines)
+    return reporting.markdown(titles, lines, words=2)
 
 
 def _figure(config: BorderConfig, gaps: Mapping[tuple[str, str], np.ndarray]) -> Figure:

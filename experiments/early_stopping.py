@@ -223,7 +223,7 @@ def _table(rows: list[Record]) -> str:
         "largest deviation",
         "seconds",
     )
-    lines = [titles, tuple("---:" for _ in titles)]
+    lines = []
     for row in rows:
         error = row["best_iteration_error"]
         lines.append(
@@ -239,7 +239,7 @@ def _table(rows: list[Record]) -> str:
                 f"{row['seconds']:.0f}",
             )
         )
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return reporting.markdown(titles, lines, words=0)
 
 
 def _line(row: Record) -> str:

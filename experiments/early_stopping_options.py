@@ -4,8 +4,8 @@ import dataclasses
 
 from absl import flags
 
-from experiments import common
-from experiments.common import UserError, require
+from experiments import common, flag_values
+from experiments.common import require
 
 IMAGE_SIZE = flags.DEFINE_list(
     "image_size", ["128"], "Points of the signal, or height and width: 32,32."
@@ -97,8 +97,8 @@ def config_from_flags() -> EarlyStoppingConfig:
     common.refuse_unread_flags(__name__)
     return EarlyStoppingConfig(
         output_dir=common.OUTPUT_DIR.value or "runs/early_stopping",
-        image_size=_numbers(IMAGE_SIZE),
-        network_widths=_numbers(NETWORK_WIDTHS),
+        image_size=flag_values.numbers(IMAGE_SIZE, int),
+        network_widths=flag_values.numbers(NETWORK_WIDTHS, int),
         networks=NETWORKS.value,
         hidden_layers=HIDDEN_LAYERS.value,
         input_sigma=INPUT_SIGMA.value,
@@ -107,11 +107,3 @@ def config_from_flags() -> EarlyStoppingConfig:
         rate_fraction=RATE_FRACTION.value,
         seed=common.SEED.value,
     )
-
-
-def _numbers(flag: flags.FlagHolder[list[str]]) -> tuple[int, ...]:
-    texts = [text.strip() for text in flag.value if text.strip()]
-    if not all(text.isdigit() for text in texts):
-        expected = "whole numbers with commas between them"
-        raise UserError(f"--{flag.name}={','.join(flag.value)}: expected {expected}")
-    return tuple(int(text) for text in texts)

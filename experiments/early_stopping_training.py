@@ -6,13 +6,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.optimize
-import skimage.data
-import skimage.transform
 
 from dipgp import architecture, kernels, networks
 from dipgp.networks.build import Variables
-from experiments import toy_signal
+from experiments import plain_process, small_examples
 from experiments.early_stopping_options import EarlyStoppingConfig
 from experiments.restoration import Report
 
@@ -22,7 +19,6 @@ Array = jax.Array
 _LATEST, _BEYOND = 10_000_000, 3
 # A run is cut into so many pieces; each ends with a sign of life.
 _PIECES = 20
-_AMPLITUDES = (0.01, 10.0)
 # Keys are folded from the seed's by their use.
 _NOISE, _NETWORKS = range(2)
 
@@ -74,14 +70,7 @@ def describe(
 
 def make_problem(config: EarlyStoppingConfig) -> Problem:
     """Signal and noise, and the amplitude that makes the values most likely."""
-    if len(config.image_size) == 1:
-        truth = toy_signal.signal(config.image_size[0])
-    else:
-        photograph = skimage.data.camera() / 255.0
-        truth = skimage.transform.resize(
-            photograph, config.image_size, anti_aliasing=True
-        )
-        truth = truth - truth.mean()
+    truth = small_examples.example(config.image_size)
     key = jax.random.fold_in(jax.random.key(config.seed), _NOISE)
     noise = np.asarray(jax.random.normal(key, truth.shape), np.float64)
     values = truth + config.added_noise * noise
@@ -89,15 +78,8 @@ def make_problem(config: EarlyStoppingConfig) -> Problem:
         k = kernels.covariance(describe(config, 1.0, 1), _input(config))
         signal = np.asarray(kernels.torus_eigenvalues(k, config.image_size))
     power = np.square(np.abs(np.fft.fftn(values))) / values.size
-
-    def minus_evidence(log_amplitude: float) -> float:
-        total = np.exp(2 * log_amplitude) * signal + config.added_noise**2
-        return float(np.sum(power / total + np.log(total)))
-
-    found = scipy.optimize.minimize_scalar(
-        minus_evidence, bounds=np.log(_AMPLITUDES), method="bounded"
-    )
-    return Problem(truth[..., None], values[..., None], float(np.exp(found.x)))
+    amplitude = plain_process.likeliest_amplitude(signal, power, config.added_noise)
+    return Problem(truth[..., None], values[..., None], amplitude)
 
 
 def _input(config: EarlyStoppingConfig) -> kernels.Covariance:

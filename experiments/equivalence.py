@@ -30,8 +30,8 @@ Results in --output_dir; with --resume what is there already is taken up:
   metrics.json  all numbers
   cells.json    the posteriors that are done
 
-By default a run takes an hour on two cores. Exit status: 0 done, 2 bad input, 130
-interrupted; --resume goes on.
+Narrow networks take longest; --resume goes on. Exit status: 0 done, 2 bad input, 130
+interrupted.
 """
 
 import dataclasses
@@ -332,7 +332,7 @@ def _table(rows: list[Record]) -> str:
         "seconds",
         "process, seconds",
     )
-    lines = [titles, ("---", *("---:" for _ in titles[1:]))]
+    lines = []
     for row in rows:
         lines.append(
             (
@@ -347,7 +347,7 @@ def _table(rows: list[Record]) -> str:
                 f"{row['process_seconds']:.2f}",
             )
         )
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return reporting.markdown(titles, lines)
 
 
 def _line(row: Record) -> str:

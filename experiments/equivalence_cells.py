@@ -11,8 +11,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import skimage.data
-import skimage.transform
 
 from dipgp import kernels
 from dipgp.summaries import diagnostics
@@ -21,7 +19,7 @@ from experiments import (
     hidden_weights,
     plain_process,
     plain_runs,
-    toy_signal,
+    small_examples,
 )
 from experiments.equivalence_options import WIDE, EquivalenceConfig
 from experiments.plain_model import Model
@@ -95,26 +93,19 @@ def make_problem(config: EquivalenceConfig, task: str) -> Problem:
         depth=config.relu_layers,
         input_channels=config.input_channels,
     )
-    truth = _truth(config.grid)
+    truth = small_examples.example(config.grid).ravel()
     key = jax.random.key(config.seed)
     noise = jax.random.normal(jax.random.fold_in(key, _NOISE), truth.shape)
     values = truth + config.noise_level * np.asarray(noise, np.float64)
     share = config.seen if task == "inpaint" else 1.0
-    mask = toy_signal.choose_points(jax.random.fold_in(key, _POINTS), truth.size, share)
+    mask = small_examples.choose_points(
+        jax.random.fold_in(key, _POINTS), truth.size, share
+    )
     amplitude = plain_process.choose_amplitude(
         model.covariance(), values, mask, config.noise_level
     )
     model = dataclasses.replace(model, amplitude=amplitude)
     return Problem(model, truth, values, mask, config.noise_level, config.seed)
-
-
-def _truth(grid: tuple[int, ...]) -> np.ndarray:
-    """The paper's signal, or the bundled cameraman's photograph, made small."""
-    if len(grid) == 1:
-        return toy_signal.signal(grid[0])
-    photograph = skimage.data.camera() / 255.0
-    small = skimage.transform.resize(photograph, grid, anti_aliasing=True)
-    return (small - small.mean()).ravel()
 
 
 def posterior(

@@ -5,8 +5,8 @@ import math
 
 from absl import flags
 
-from experiments import common, network_options
-from experiments.common import UserError, require
+from experiments import common, flag_values, network_options
+from experiments.common import require
 
 GRID = flags.DEFINE_list(
     "grid", ["128"], "Points of the signal, or height and width of the image: 24,24."
@@ -161,9 +161,9 @@ def config_from_flags() -> EquivalenceConfig:
     channels = network_options.overrides_from_flags().get("input_channels", 128)
     return EquivalenceConfig(
         output_dir=common.OUTPUT_DIR.value or "runs/equivalence",
-        grid=_numbers(GRID),
+        grid=flag_values.numbers(GRID, int),
         tasks=tuple(TASKS.value),
-        widths=_numbers(WIDTHS),
+        widths=flag_values.numbers(WIDTHS, int),
         inputs=INPUTS.value,
         relu_layers=LAYERS.value,
         smoothing=SMOOTHING.value,
@@ -174,19 +174,11 @@ def config_from_flags() -> EquivalenceConfig:
         posterior_draws=POSTERIOR_DRAWS.value,
         draws_before=DRAWS_BEFORE.value,
         posterior_chains=POSTERIOR_CHAINS.value,
-        langevin_widths=_numbers(LANGEVIN_WIDTHS),
+        langevin_widths=flag_values.numbers(LANGEVIN_WIDTHS, int),
         langevin_iterations=LANGEVIN_ITERATIONS.value,
         seed=common.SEED.value,
         resume=network_options.RESUME.value,
     )
-
-
-def _numbers(flag: flags.FlagHolder[list[str]]) -> tuple[int, ...]:
-    texts = [text.strip() for text in flag.value if text.strip()]
-    if not all(text.isdigit() for text in texts):
-        expected = "whole numbers with commas between them"
-        raise UserError(f"--{flag.name}={','.join(flag.value)}: expected {expected}")
-    return tuple(int(text) for text in texts)
 
 
 def _joined(numbers: tuple[int, ...]) -> str:

@@ -92,8 +92,8 @@ def run(config: KernelsConfig) -> Record:
     """
     folder = reporting.create_run_folders(config.output_dir, ["kernels"])["kernels"]
     chosen = _cases(config)
-    print(_line(_COLUMNS), _line(["---"] * len(_COLUMNS)), sep="\n", flush=True)
-    done, lines = [], []
+    print(" | ".join(_COLUMNS), flush=True)
+    done, rows = [], []
     for number, case in enumerate(chosen, start=1):
         # A case's result does not depend on which others are in the run.
         key = jax.random.key(config.seed)
@@ -102,9 +102,9 @@ def run(config: KernelsConfig) -> Record:
         with reporting.progress(f"{number}/{len(chosen)}") as report:
             report(case.title)
             done.append(compare(case, key, config.hidden_channels, config.draws))
-        lines.append(_line(_row(done[-1])))
+        rows.append(_row(done[-1]))
         # Flushed, so that a log shows how far a run has come.
-        print(lines[-1], flush=True)
+        print(" | ".join(rows[-1]), flush=True)
     largest = max(comparison.deviation("limit") for comparison in done)
     record = {
         "experiment": "kernels",
@@ -115,8 +115,8 @@ def run(config: KernelsConfig) -> Record:
         "configuration": dataclasses.asdict(config),
         "versions": reporting.versions(),
     }
-    table = [_line(_COLUMNS), _line(["---"] * len(_COLUMNS)), *lines]
-    write_atomically(folder / "table.md", "".join(f"{t}\n" for t in table).encode())
+    table = reporting.markdown(_COLUMNS, rows)
+    write_atomically(folder / "table.md", table.encode())
     save_figure(folder / "figure.png", plots(_plots(done)))
     reporting.write_json(folder / "metrics.json", record)
     return record
@@ -147,10 +147,6 @@ def _row(comparison: Comparison) -> list[str]:
         f"{expected_maximum(count):.1f}",
         f"{comparison.seconds:.0f}",
     ]
-
-
-def _line(cells: Any) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 def _record(comparison: Comparison) -> Record:

@@ -1,14 +1,11 @@
 """What the comparison of covariances is told: its flags and their checks."""
 
 import dataclasses
-from typing import TypeVar
 
 from absl import flags
 
-from experiments import common
-from experiments.common import UserError, require
-
-Number = TypeVar("Number", int, float)
+from experiments import common, flag_values
+from experiments.common import require
 
 DEPTHS = flags.DEFINE_list(
     "depths", ["1", "2", "3", "4"], "ReLU layers of the plain networks at sigma = 2."
@@ -92,19 +89,10 @@ def config_from_flags() -> KernelsConfig:
     common.refuse_unread_flags(__name__)
     return KernelsConfig(
         output_dir=common.OUTPUT_DIR.value or "runs/kernels",
-        depths=_numbers(DEPTHS, int),
-        sigmas=_numbers(SIGMAS, float),
-        autoencoder_depths=_numbers(AUTOENCODER_DEPTHS, int),
+        depths=flag_values.numbers(DEPTHS, int),
+        sigmas=flag_values.numbers(SIGMAS, float),
+        autoencoder_depths=flag_values.numbers(AUTOENCODER_DEPTHS, int),
         hidden_channels=HIDDEN_CHANNELS.value,
         draws=DRAWS.value,
         seed=common.SEED.value,
     )
-
-
-def _numbers(flag: flags.FlagHolder, kind: type[Number]) -> tuple[Number, ...]:
-    try:
-        return tuple(kind(text) for text in flag.value)
-    except ValueError:
-        shown = ",".join(flag.value)
-        expected = f"{'whole ' if kind is int else ''}numbers between commas"
-        raise UserError(f"--{flag.name}={shown}: expected {expected}") from None

@@ -62,9 +62,22 @@ def choose_amplitude(
     """
     variances, directions = scipy.linalg.eigh(covariance[np.ix_(mask, mask)])
     squares = np.square(values[mask] @ directions)
+    return likeliest_amplitude(np.maximum(variances, 0), squares, noise_std)
+
+
+def likeliest_amplitude(
+    variances: np.ndarray, squares: np.ndarray, noise_std: float
+) -> float:
+    """The a under which independent numbers are most likely.
+
+    Args:
+      variances: of the numbers, where a = 1, without the noise.
+      squares: of the numbers that were seen.
+      noise_std: of the noise in them.
+    """
 
     def minus_evidence(log_amplitude: float) -> float:
-        total = np.exp(2 * log_amplitude) * np.maximum(variances, 0) + noise_std**2
+        total = np.exp(2 * log_amplitude) * variances + noise_std**2
         return float(np.sum(squares / total + np.log(total)))
 
     found = scipy.optimize.minimize_scalar(

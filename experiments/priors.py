@@ -37,8 +37,8 @@ from absl import flags
 from dipgp import gp, kernels
 from dipgp.figures import Curve, Plot, overview, plots, save_figure
 from dipgp.files import write_atomically
-from experiments import common, reporting
-from experiments.common import UserError, require
+from experiments import common, flag_values, reporting
+from experiments.common import require
 from experiments.plain_model import Model
 
 PRIOR_CASES = flags.DEFINE_list(
@@ -99,21 +99,12 @@ def config_from_flags() -> PriorsConfig:
     """Reads the flags."""
     return PriorsConfig(
         output_dir=common.OUTPUT_DIR.value or "runs/priors",
-        cases=tuple(map(_case, PRIOR_CASES.value)),
+        cases=flag_values.sigmas_and_depths(PRIOR_CASES),
         side=SIDE.value,
         draws=PRIOR_DRAWS.value,
         width=PRIOR_WIDTH.value,
         seed=common.SEED.value,
     )
-
-
-def _case(text: str) -> tuple[float, int]:
-    sigma, _, depth = text.partition(":")
-    try:
-        return float(sigma), int(depth)
-    except ValueError:
-        expected = "pairs sigma:depth with a whole depth, such as 2:1,8:4"
-        raise UserError(f"--prior_cases={text}: expected {expected}") from None
 
 
 def run(config: PriorsConfig) -> Record:
@@ -261,7 +252,7 @@ def _table(rows: list[Record]) -> str:
         "processes [s]",
         "networks [s]",
     )
-    lines = [titles, tuple("---:" for _ in titles)]
+    lines = []
     for row in rows:
         lines.append(
             (
@@ -275,7 +266,7 @@ def _table(rows: list[Record]) -> str:
                 f"{row['network_seconds']:.2f}",
             )
         )
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return reporting.markdown(titles, lines, words=0)
 
 
 def _line(row: Record) -> str:

@@ -92,14 +92,34 @@ def write_table(
         for method in dict.fromkeys(row["method"] for row in rows)
     ]
     write_json(folder / "table.json", {"images": rows, "averages": averages})
-    titles = ["image", "method", *map(title, columns)]
-    lines = [titles, ["---", "---", *("---:" for _ in columns)]]
-    for row in (*rows, *averages):
-        numbers = [format_number(column, row[column]) for column in columns]
-        lines.append([str(row["image"]), str(row["method"]), *numbers])
-    text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    write_atomically(folder / "table.md", f"{text}\n".encode())
-    return text
+    text = markdown(
+        ["image", "method", *map(title, columns)],
+        [
+            [
+                str(row["image"]),
+                str(row["method"]),
+                *(format_number(column, row[column]) for column in columns),
+            ]
+            for row in (*rows, *averages)
+        ],
+        words=2,
+    )
+    write_atomically(folder / "table.md", text.encode())
+    return text.rstrip()
+
+
+def markdown(
+    titles: Sequence[str], rows: Sequence[Sequence[str]], words: int = 1
+) -> str:
+    """A table in Markdown.
+
+    Args:
+      titles: of the columns.
+      rows: each as long as the titles.
+      words: number of columns, the first ones, that hold words, not numbers.
+    """
+    rule = ["---"] * words + ["---:"] * (len(titles) - words)
+    return "".join(f"| {' | '.join(line)} |\n" for line in (titles, rule, *rows))
 
 
 def title(column: str) -> str:

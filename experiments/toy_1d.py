@@ -52,8 +52,8 @@ from experiments import (
     plain_process,
     plain_runs,
     reporting,
+    small_examples,
     toy_1d_options,
-    toy_signal,
 )
 from experiments.plain_model import Model
 from experiments.plain_process import Curve
@@ -100,9 +100,9 @@ def run(config: ToyConfig) -> Record:
       UserError: on a folder that cannot be written to, before anything is computed.
     """
     folder = reporting.create_run_folders(config.output_dir, ["toy_1d"])["toy_1d"]
-    truth = toy_signal.signal(config.points)
+    truth = small_examples.signal(config.points)
     key = jax.random.fold_in(jax.random.key(config.seed), _POINTS)
-    mask = toy_signal.choose_points(key, config.points, config.observed_fraction)
+    mask = small_examples.choose_points(key, config.points, config.observed_fraction)
     done = []
     with jax.enable_x64(config.float64):
         for number, (sigma, depth) in enumerate(config.cases, start=1):

@@ -5,8 +5,8 @@ import math
 
 from absl import flags
 
-from experiments import common, network_options
-from experiments.common import UserError, require
+from experiments import common, flag_values, network_options
+from experiments.common import require
 
 CASES = flags.DEFINE_list(
     "cases", ["2:1", "15:4"], "Pairs sigma:depth, as in --cases=2:1,15:4."
@@ -127,7 +127,7 @@ def config_from_flags() -> ToyConfig:
     common.refuse_unread_flags(__name__)
     return ToyConfig(
         output_dir=common.OUTPUT_DIR.value or "runs/toy_1d",
-        cases=tuple(map(_case, CASES.value)),
+        cases=flag_values.sigmas_and_depths(CASES),
         points=POINTS.value,
         observed_fraction=OBSERVED_FRACTION.value,
         width=WIDTH.value,
@@ -138,12 +138,3 @@ def config_from_flags() -> ToyConfig:
         float64=common.FLOAT64.value,
         **network_options.overrides_from_flags(),
     )
-
-
-def _case(text: str) -> tuple[float, int]:
-    sigma, _, depth = text.partition(":")
-    try:
-        return float(sigma), int(depth)
-    except ValueError:
-        expected = "pairs sigma:depth with a whole depth, such as 2:1,15:4"
-        raise UserError(f"--cases={text}: expected {expected}") from None

@@ -6,7 +6,13 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import plain_process, plain_runs, toy_1d, toy_1d_options, toy_signal
+from experiments import (
+    plain_process,
+    plain_runs,
+    small_examples,
+    toy_1d,
+    toy_1d_options,
+)
 from experiments.common import UserError
 from experiments.plain_model import Model
 
@@ -64,7 +70,7 @@ class TestRun:
     def test_the_curves_are_those_of_the_metrics(self, done):
         record, _, folder = done
         case, curves = record["cases"][0], np.load(folder / "curves.npz")
-        np.testing.assert_array_equal(curves["truth"], toy_signal.signal(17))
+        np.testing.assert_array_equal(curves["truth"], small_examples.signal(17))
         assert curves["observed"].sum() == 4
         for name in ("GP", "network"):
             assert curves[f"{name}_prior_2_1"].shape == (5, 17)
@@ -197,15 +203,15 @@ class TestModel:
 
     def test_a_share_of_the_points_is_seen_and_one_at_least(self):
         key = jax.random.key(0)
-        assert toy_signal.choose_points(key, 128, 0.1).sum() == 13
-        assert toy_signal.choose_points(key, 128, 1.0).all()
-        assert toy_signal.choose_points(key, 128, 1e-9).sum() == 1
+        assert small_examples.choose_points(key, 128, 0.1).sum() == 13
+        assert small_examples.choose_points(key, 128, 1.0).all()
+        assert small_examples.choose_points(key, 128, 1e-9).sum() == 1
 
 
 @pytest.mark.slow
 def test_wide_networks_are_nearer_to_their_gaussian_process():
-    truth, noise_std = toy_signal.signal(24), 0.1
-    mask = toy_signal.choose_points(jax.random.key(0), 24, 0.25)
+    truth, noise_std = small_examples.signal(24), 0.1
+    mask = small_examples.choose_points(jax.random.key(0), 24, 0.25)
 
     def distances(width):
         model = Model(

@@ -1,7 +1,9 @@
-"""The paper's signal in one dimension, and the points of it that are seen."""
+"""Small examples: the paper's signal, a photograph, and the points that are seen."""
 
 import jax
 import numpy as np
+import skimage.data
+import skimage.transform
 
 Array = jax.Array
 
@@ -19,3 +21,12 @@ def choose_points(key: Array, points: int, fraction: float) -> np.ndarray:
     mask = np.zeros(points, bool)
     mask[np.asarray(chosen)] = True
     return mask
+
+
+def example(grid: tuple[int, ...]) -> np.ndarray:
+    """The signal of (L,) points, or the bundled cameraman at (H, W), of mean zero."""
+    if len(grid) == 1:
+        return signal(grid[0])
+    photograph = skimage.data.camera() / 255.0
+    small = skimage.transform.resize(photograph, grid, anti_aliasing=True)
+    return small - small.mean()
