@@ -92,7 +92,7 @@ def run(config: KernelsConfig) -> Record:
     """
     folder = reporting.create_run_folders(config.output_dir, ["kernels"])["kernels"]
     chosen = _cases(config)
-    print(" | ".join(_COLUMNS), flush=True)
+    print(reporting.markdown(_COLUMNS, []), end="", flush=True)
     done, rows = [], []
     for number, case in enumerate(chosen, start=1):
         # A case's result does not depend on which others are in the run.
@@ -104,7 +104,7 @@ def run(config: KernelsConfig) -> Record:
             done.append(compare(case, key, config.hidden_channels, config.draws))
         rows.append(_row(done[-1]))
         # Flushed, so that a log shows how far a run has come.
-        print(" | ".join(rows[-1]), flush=True)
+        print(reporting.markdown_row(rows[-1]), end="", flush=True)
     largest = max(comparison.deviation("limit") for comparison in done)
     record = {
         "experiment": "kernels",

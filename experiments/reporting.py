@@ -119,7 +119,12 @@ def markdown(
       words: number of columns, the first ones, that hold words, not numbers.
     """
     rule = ["---"] * words + ["---:"] * (len(titles) - words)
-    return "".join(f"| {' | '.join(line)} |\n" for line in (titles, rule, *rows))
+    return "".join(map(markdown_row, (titles, rule, *rows)))
+
+
+def markdown_row(cells: Sequence[str]) -> str:
+    """A line of such a table, for those who write it as they go."""
+    return f"| {' | '.join(cells)} |\n"
 
 
 def title(column: str) -> str:
