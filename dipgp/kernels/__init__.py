@@ -10,12 +10,7 @@ turns one covariance into the next.
 from dipgp.kernels.border import stationarity_gap
 from dipgp.kernels.covariance import covariance
 from dipgp.kernels.dense import dense
-from dipgp.kernels.gradient_flow import (
-    GradientFlow,
-    gradient_flow,
-    rate_for_mean,
-    torus_eigenvalues,
-)
+from dipgp.kernels.gradient_flow import GradientFlow, gradient_flow, rate_for_mean
 from dipgp.kernels.inputs import constant, gaussian, matern, rbf, uniform, white
 from dipgp.kernels.layers import (
     add,
@@ -30,6 +25,7 @@ from dipgp.kernels.nonlinearities import erf, leaky_relu, relu
 from dipgp.kernels.resampling import downsample, upsample
 from dipgp.kernels.stationary import Covariance, as_covariance, lag_grid, variance
 from dipgp.kernels.tangent import ntk
+from dipgp.kernels.torus import torus_eigenvalues
 
 __all__ = [
     "Covariance",

@@ -35,7 +35,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from dipgp import numerics
-from dipgp.kernels.stationary import CovarianceLike, Moments, as_covariance, lag_grid
+from dipgp.kernels.stationary import CovarianceLike
+from dipgp.kernels.torus import torus_eigenvalues
 
 Array = jax.Array
 Time = Literal["steps", "continuous"]
@@ -361,30 +362,6 @@ def gradient_flow(
     return GradientFlow(rates, prior, time)
 
 
-def torus_eigenvalues(
-    covariance: CovarianceLike,
-    shape: tuple[int, ...],
-    dtype: np.typing.DTypeLike | None = None,
-) -> Array:
-    """Eigenvalues of a covariance matrix on a torus, one a frequency.
-
-    The covariance is read at the lags of the shorter way around. What comes out
-    negative, because it does not fade within the torus, is set to 0.
-
-    Args:
-      covariance: K.
-      shape: (L,) or (H, W).
-      dtype: of the lags; JAX's default by default.
-
-    Returns:
-      The shape, in the order of the fast Fourier transform.
-
-    Raises:
-      ValueError: on a shape that is not one or two positive integers.
-    """
-    return _spectrum(as_covariance(covariance).moments(lag_grid(shape, dtype)))
-
-
 def rate_for_mean(learning_rate: jax.typing.ArrayLike, size: int) -> jax.Array:
     """The learning rate here that is that one of a mean of squares.
 
@@ -400,17 +377,6 @@ def rate_for_mean(learning_rate: jax.typing.ArrayLike, size: int) -> jax.Array:
     """
     numerics.check_positive("size", size)
     return 2 * jnp.asarray(learning_rate) / size
-
-
-@jax.jit
-def _spectrum(moments: Moments) -> Array:
-    """Eigenvalues on a torus from all its lags; what is below 0 is cut off."""
-    variance, sill, variogram = moments
-    # Without the constant part, which would drown high frequencies in its rounding.
-    spectrum = jnp.fft.fftn(sill - variogram).real
-    constant = variogram.size * (variance - sill)
-    spectrum = spectrum.at[(0,) * variogram.ndim].add(constant)
-    return jnp.maximum(spectrum, 0)
 
 
 @functools.partial(jax.jit, static_argnames="time")
