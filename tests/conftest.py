@@ -1,6 +1,14 @@
-"""Strictness for all tests: no silent broadcasting; 64 bits where a test asks."""
+"""Strictness for all tests: no silent broadcasting; 64 bits where a test asks.
 
+Most of the tests' time is the compiler's, so its slow optimisations are left out, also
+in the processes that a test starts. JAX_DISABLE_MOST_OPTIMIZATIONS=0 in the environment
+tests programs as users run them.
+"""
+
+import os
 from collections.abc import Iterator
+
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 import jax
 import pytest
