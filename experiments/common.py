@@ -91,9 +91,6 @@ TOLERANCE = flags.DEFINE_float(
 )
 FLOAT64 = flags.DEFINE_bool("float64", False, "Compute in 64 bits instead of 32.")
 
-# What only the Gaussian process reads; a binary without one leaves them out.
-GP_FLAGS = (KERNEL, SIGMA, DEPTH, LENGTHSCALE, AMPLITUDE, TOLERANCE)
-
 
 class UserError(ValueError):
     """Something that whoever started the binary can put right."""
@@ -103,6 +100,11 @@ def require(accepted: bool, flag: str, value: object, expected: str) -> None:
     """Raises a `UserError` that names flag, value and what was expected."""
     if not accepted:
         raise UserError(f"--{flag}={value}: expected {expected}")
+
+
+def require_seed(seed: int) -> None:
+    """Raises a `UserError` on a seed that JAX's keys do not take."""
+    require(0 <= seed < 2**32, "seed", seed, "a number from 0 to 4294967295")
 
 
 def refuse_unread_flags(reader: str) -> None:

@@ -84,8 +84,7 @@ class EarlyStoppingConfig:
         noise, fraction = self.added_noise, self.rate_fraction
         require(0 < noise <= 1, "added_noise", noise, "above 0, and up to 1")
         require(0 < fraction < 1, "rate_fraction", fraction, "between 0 and 1")
-        accepted = 0 <= self.seed < 2**32
-        require(accepted, "seed", self.seed, "a number from 0 to 4294967295")
+        common.require_seed(self.seed)
 
 
 def config_from_flags() -> EarlyStoppingConfig:

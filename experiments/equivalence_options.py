@@ -147,8 +147,7 @@ class EquivalenceConfig:
         require(accepted, "smoothing", sigma, f"from 0 to {max(self.grid)} pixels")
         require(0 < noise <= 1, "noise_level", noise, "above 0, and up to 1")
         require(0 < self.seen <= 1, "seen", self.seen, "above 0, and up to 1")
-        accepted = 0 <= self.seed < 2**32
-        require(accepted, "seed", self.seed, "a number from 0 to 4294967295")
+        common.require_seed(self.seed)
 
 
 def config_from_flags() -> EquivalenceConfig:

@@ -70,8 +70,7 @@ class TaskConfig:
             rules = (settings.stop_by, *(settings.stopping or ()))
             accepted = "discrepancy" not in rules or self.options.noise_std is not None
             require(accepted, "noise_std", None, "a number for the rule discrepancy")
-        accepted = 0 <= self.seed < 2**32
-        require(accepted, "seed", self.seed, "a number from 0 to 4294967295")
+        common.require_seed(self.seed)
 
 
 @dataclasses.dataclass(frozen=True)

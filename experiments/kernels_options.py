@@ -76,8 +76,7 @@ class KernelsConfig:
         require(accepted, "hidden_channels", channels, expected)
         expected = "at least 2, whose spread makes the standard errors"
         require(self.draws >= 2, "draws", self.draws, expected)
-        accepted = 0 <= self.seed < 2**32
-        require(accepted, "seed", self.seed, "a number from 0 to 4294967295")
+        common.require_seed(self.seed)
 
 
 def config_from_flags() -> KernelsConfig:

@@ -91,12 +91,12 @@ class PriorsConfig:
             require(accepted, "prior_cases", shown, expected)
         unique = 0 < len(set(self.cases)) == len(self.cases)
         require(unique, "prior_cases", shown, "one case at least, and each once")
-        accepted = 0 <= self.seed < 2**32
-        require(accepted, "seed", self.seed, "a number from 0 to 4294967295")
+        common.require_seed(self.seed)
 
 
 def config_from_flags() -> PriorsConfig:
-    """Reads the flags."""
+    """Reads the flags; refuses those of other experiments."""
+    common.refuse_unread_flags(__name__)
     return PriorsConfig(
         output_dir=common.OUTPUT_DIR.value or "runs/priors",
         cases=flag_values.sigmas_and_depths(PRIOR_CASES),

@@ -109,9 +109,7 @@ class SuperResolveConfig(image_tasks.TaskConfig):
 
 def config_from_flags() -> SuperResolveConfig:
     """Reads the flags."""
-    for flag in common.GP_FLAGS:
-        expected = "no such flag: there is no Gaussian process here to read it"
-        require(not flag.present, flag.name, flag.value, expected)
+    common.refuse_unread_flags(__name__)
     factor = FACTOR.value
     protocol = "super_resolve" if factor <= 4 else "super_resolve_x8"
     return SuperResolveConfig(

@@ -114,8 +114,7 @@ class ToyConfig:
         accepted = self.burn_in is None or 0 <= self.burn_in < self.iterations
         expected = f"from 0 to below the {self.iterations} iterations"
         require(accepted, "burn_in", self.burn_in, expected)
-        accepted = 0 <= self.seed < 2**32
-        require(accepted, "seed", self.seed, "a number from 0 to 4294967295")
+        common.require_seed(self.seed)
 
 
 def config_from_flags() -> ToyConfig:

@@ -64,3 +64,7 @@ class TestBadInput:
     def test_a_case_is_a_pair(self, binary, capsys):
         assert binary(lambda: priors.run(config_from_flags()), "--prior_cases=2") == 2
         assert "--prior_cases=2: expected pairs" in capsys.readouterr().err
+
+    def test_a_flag_of_another_experiment_is_refused(self, binary, capsys):
+        assert binary(priors.main, "--depth=3") == 2
+        assert "--depth=3: expected no such flag" in capsys.readouterr().err
