@@ -193,8 +193,9 @@ _OVERRIDES = {
     "step_size": flags.DEFINE_float(
         "step_size",
         None,
-        "Step eps of sgld and psgld, whose noise has variance eps; by default found "
-        "from the noise and the number of observed values.",
+        "Step eps of sgld and psgld, whose noise has variance eps; by default 0.0045 "
+        "for psgld, and for sgld found from the noise and the number of observed "
+        "values.",
     ),
     "momentum": flags.DEFINE_float(
         "momentum",

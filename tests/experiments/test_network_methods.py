@@ -245,8 +245,8 @@ class TestNoise:
 
 
 class TestStepSize:
-    @pytest.mark.parametrize(("run", "power"), [("psgld", 0.5), ("sgld", 1.0)])
-    def test_it_falls_as_the_curvature_of_the_data_rises(self, run, power):
+    @pytest.mark.parametrize(("run", "power"), [("psgld", 0.0), ("sgld", 1.0)])
+    def test_it_falls_as_the_curvature_that_is_left_to_it_rises(self, run, power):
         """By pixels, by the mask, by channels and by the noise."""
 
         def step(shape=(8, 8, 1), mask=None, noise_std=0.1):
@@ -275,9 +275,7 @@ class TestStepSize:
                 NetworkSettings(**dict(vars(SETTINGS), step_size=1e-3)),
             )
         )
-        expected = 20 * 25 / 255 / np.sqrt(12 * 16)
-        found = automatic["hyperparameters"]["step_size"]
-        assert found == pytest.approx(expected, rel=1e-6)
+        assert automatic["hyperparameters"]["step_size"] == 0.0045
         assert given["hyperparameters"]["step_size"] == 1e-3
 
 
