@@ -39,8 +39,8 @@ class NetworkSettings:
       input_noise: standard deviation of the noise on the input, drawn at each step.
       average_decay: of the exponential average of outputs.
       roll_back: fall of the fit to the data, in dB, that puts the run back.
-      step_size: eps of Langevin dynamics; None for one that noise and number of the
-        observed values give.
+      step_size: eps of Langevin dynamics; None for the method's own, which for sgld
+        depends on noise and number of the observed values.
       momentum: the part of the velocity that a step of Langevin dynamics keeps.
       step_power: eps falls as (1 + t / step_offset)^-step_power; 0 keeps it.
       step_offset: see step_power.
