@@ -2,9 +2,9 @@
 
 import math
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
+from torus_pixels import all_lags, periodic
 
 from benchmarks import neural_tangents_oracle as oracle
 from dipgp import architecture, kernels
@@ -23,31 +23,11 @@ from dipgp.architecture import (
 pytestmark = [pytest.mark.oracle, pytest.mark.usefixtures("x64", "neural_tangents")]
 
 
-@pytest.fixture(scope="module")
-def neural_tangents():
-    try:
-        return oracle.load()
-    except ImportError as error:
-        pytest.skip(str(error))
-
-
-def periodic(period):
-    """A smooth covariance with the period of a torus on each axis."""
-
-    def covariance(lags):
-        turns = jnp.cos(2 * jnp.pi * lags / period) - 1
-        return 1.7 * jnp.exp(2.0 * jnp.sum(turns, axis=-1))
-
-    return kernels.as_covariance(covariance)
-
-
 def compare(net, shape):
     """Every pair of pixels, to ten digits of the variance."""
     input = periodic(shape[0])
     dense = oracle.dense_covariance(net, input, shape)
-    size = round(len(dense) ** (1 / len(shape)))
-    pixels = np.stack(np.indices((size,) * len(shape)), axis=-1).reshape(len(dense), -1)
-    lags = (pixels[None] - pixels[:, None]).astype(float)
+    lags = all_lags(len(dense), len(shape))
     found = np.asarray(kernels.covariance(net, input)(lags))
     np.testing.assert_allclose(found, dense, rtol=0, atol=1e-10 * dense.max())
     np.testing.assert_allclose(found, dense, rtol=1e-6)

@@ -1,6 +1,5 @@
-"""Second moments between all pairs of pixels against slow, plain and random oracles."""
+"""Second moments between all pairs of pixels, rule by rule and as a whole."""
 
-import itertools
 import math
 
 import jax
@@ -9,8 +8,8 @@ import numpy as np
 import pixel_recursion
 import pytest
 from example_kernels import bell
+from small_grids import GRIDS, as_matrix, signal
 
-from benchmarks import neural_tangents_oracle as oracle
 from dipgp import architecture, kernels
 from dipgp.architecture import (
     Architecture,
@@ -32,16 +31,6 @@ from dipgp.networks import resampling
 from dipgp.networks.convolution import convolve
 
 PADDINGS = ["reflect", "zeros", "circular"]
-GRIDS = [(12,), pytest.param((8, 6), marks=pytest.mark.slow)]
-
-
-def as_matrix(dense):
-    pixels = math.isqrt(dense.size)
-    return np.asarray(dense).reshape(pixels, pixels)
-
-
-def signal(shape, channels=3):
-    return jnp.asarray(np.random.default_rng(1).standard_normal((*shape, channels)))
 
 
 def random_moments(shape):
@@ -208,117 +197,6 @@ def test_sizes_that_do_not_fit_are_continued_and_cut_as_by_networks(x64, shape):
         rtol=0,
         atol=1e-15,
     )
-
-
-# -- against other programs and closed forms ----------------------------------------
-
-
-@pytest.fixture(scope="module")
-def neural_tangents():
-    try:
-        return oracle.load()
-    except ImportError as error:
-        pytest.skip(str(error))
-
-
-def all_pairs(kernel):
-    """(pixels, pixels) from neural-tangents' (1, 1, H', H', W', W')."""
-    pairs = np.asarray(kernel.nngp)[0, 0]
-    if pairs.ndim == 4:
-        order = (2, 0, 3, 1) if kernel.is_reversed else (0, 2, 1, 3)
-        pairs = pairs.transpose(order)
-    return as_matrix(pairs)
-
-
-TRANSLATED = {
-    "deep": [
-        Convolution(4, 3, 1, 1.3, 0.2),
-        ReLU(),
-        Convolution(4, 3, 1, 1.5),
-        LeakyReLU(-0.3),
-        Convolution(4, 5, 1, 2.0, 0.1),
-        Erf(1.5),
-        Convolution(1),
-    ],
-    "average": [Convolution(4), Downsample(2, "average"), ReLU(), Convolution(4)],
-    "residual": [
-        Convolution(4),
-        Sum([Serial(), Serial([ReLU(), Convolution(4, bias_variance=0.1)])]),
-        Erf(1.0),
-    ],
-}
-
-
-def with_padding(layer, padding):
-    match layer:
-        case Convolution():
-            return Convolution(**{**vars(layer), "padding": padding})
-        case Serial():
-            return Serial([with_padding(inner, padding) for inner in layer.layers])
-        case Sum():
-            return Sum([with_padding(branch, padding) for branch in layer.branches])
-    return layer
-
-
-@pytest.mark.oracle
-@pytest.mark.parametrize("shape", GRIDS, ids=str)
-@pytest.mark.parametrize(
-    ("name", "padding"),
-    [
-        ("residual", "zeros"),
-        *(
-            pytest.param(name, padding, marks=pytest.mark.slow)
-            for name, padding in itertools.product(TRANSLATED, ["zeros", "circular"])
-            if (name, padding) != ("residual", "zeros")
-        ),
-    ],
-)
-def test_a_given_input_against_neural_tangents(
-    x64, neural_tangents, name, padding, shape
-):
-    body = with_padding(Serial(TRANSLATED[name]), padding)
-    net = Architecture(body, input_channels=3, dimensions=len(shape))
-    z = signal(shape)
-    stax_padding = {"zeros": "SAME", "circular": "CIRCULAR"}[padding]
-    function = oracle.kernel_function(net, stax_padding)
-    expected = all_pairs(function(z[None], None, diagonal_spatial=False))
-    found = as_matrix(kernels.dense(net, z))
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-13 * expected.max())
-
-
-def periodic(period):
-    def covariance(lags):
-        turns = jnp.cos(2 * jnp.pi * lags / period) - 1
-        return 1.7 * jnp.exp(2.0 * jnp.sum(turns, axis=-1))
-
-    return covariance
-
-
-@pytest.mark.parametrize(
-    "shape", [(12,), pytest.param((6, 6), marks=pytest.mark.slow)], ids=str
-)
-@pytest.mark.parametrize(
-    "layers",
-    [
-        [Convolution(4, 3, 1, 1.3, 0.2), ReLU(), Convolution(4, 2), Erf(math.inf)],
-        [Convolution(4, 5), LeakyReLU(0.2), Convolution(4, stride=2), Erf(1.0)],
-        [Convolution(4), Downsample(2, "average"), ReLU(), Convolution(1)],
-    ],
-    ids=["deep", "stride", "average"],
-)
-def test_on_a_torus_it_is_the_stationary_closed_form(x64, layers, shape):
-    body = with_padding(Serial(layers), "circular")
-    net = Architecture(body, dimensions=len(shape))
-    input = periodic(shape[0])
-    found = kernels.dense(net, input, shape)
-    after = found.shape[: len(shape)]
-    pixels = np.stack(np.indices(after), axis=-1).reshape(math.prod(after), -1)
-    lags = (pixels[None] - pixels[:, None]).astype(float)
-    expected = np.asarray(kernels.covariance(net, input)(lags))
-    # The sign function is the one whose slope is infinite at correlation 1.
-    np.testing.assert_allclose(as_matrix(found), expected, rtol=0, atol=1e-7)
-    unlike = expected < 0.999 * expected.max()
-    np.testing.assert_allclose(as_matrix(found)[unlike], expected[unlike], rtol=1e-11)
 
 
 # -- what every second moment is ----------------------------------------------------

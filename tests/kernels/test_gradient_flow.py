@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from benchmarks import neural_tangents_oracle as oracle
 from dipgp import architecture, kernels
 from dipgp.architecture import LeakyReLU
 
@@ -95,11 +94,7 @@ def test_the_linearised_network_descends_as_predicted(x64):
 
 
 @pytest.mark.oracle
-def test_neural_tangents_predicts_the_same(x64):
-    try:
-        neural_tangents = oracle.load()
-    except ImportError as error:
-        pytest.skip(str(error))
+def test_neural_tangents_predicts_the_same(x64, neural_tangents):
     flow, theta, prior, values = problem((SIZE,), time="continuous")
     pair = collections.namedtuple("pair", ["nngp", "ntk"])(prior, theta)
 
