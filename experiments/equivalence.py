@@ -36,10 +36,7 @@ interrupted.
 
 import dataclasses
 import functools
-import hashlib
-import json
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +46,8 @@ from absl import flags
 from dipgp.figures import Curve, Plot, plots, save_figure
 from dipgp.files import write_atomically
 from experiments import common, equivalence_cells, equivalence_options, reporting
-from experiments.equivalence_cells import Cell, Problem
+from experiments.cells import Cell, Cells
+from experiments.equivalence_cells import Problem
 from experiments.equivalence_options import EquivalenceConfig, config_from_flags
 from experiments.equivalence_scores import Estimate, power_law, relative_rmse
 from experiments.restoration import Report
@@ -79,7 +77,7 @@ def run(config: EquivalenceConfig) -> Record:
       UserError: on a folder that cannot be written to, before anything is computed.
     """
     folder = reporting.create_run_folders(config.output_dir, ["run"])["run"]
-    cells = _Cells(folder / "cells.json", config)
+    cells = _open_cells(folder / "cells.json", config)
     rows, by_channels, langevin, drawn = [], {}, [], []
     for task in config.tasks:
         problem = equivalence_cells.make_problem(config, task)
@@ -126,47 +124,13 @@ def run(config: EquivalenceConfig) -> Record:
     return record
 
 
-class _Cells:
-    """Posteriors that are done, kept in a file after each."""
-
-    def __init__(self, path: Path, config: EquivalenceConfig) -> None:
-        fields = dataclasses.asdict(config)
-        # What does not change a cell: which of them there are, and where they are.
-        for name in ("output_dir", "resume", "tasks", "widths", "inputs"):
-            del fields[name]
-        del fields["langevin_widths"]
-        text = json.dumps(fields, sort_keys=True)
-        self._fingerprint = hashlib.sha256(text.encode()).hexdigest()
-        self._path, self._done = path, {}
-        if config.resume and path.exists():
-            kept = self._read()
-            if kept.get("fingerprint") != self._fingerprint:
-                raise common.UserError(
-                    f"--resume: expected {path} to be of the same settings; choose "
-                    "another --output_dir, or start afresh without --resume"
-                )
-            self._done = kept["cells"]
-
-    def _read(self) -> Record:
-        try:
-            kept = json.loads(self._path.read_text())
-        except (OSError, ValueError) as error:
-            expected = f"a readable {self._path}, got {error}"
-            raise common.UserError(f"--resume: expected {expected}") from error
-        return kept if isinstance(kept, dict) else {}
-
-    def get(self, name: str, compute: Callable[[Report], Cell]) -> Cell:
-        """The cell of that name, computed where it is not there yet."""
-        if name not in self._done:
-            with reporting.progress(name) as report:
-                # As a file gives it back, whether it came from there or not.
-                self._done[name] = reporting.plain(compute(report))
-            self._write()
-        return self._done[name]
-
-    def _write(self) -> None:
-        kept = {"fingerprint": self._fingerprint, "cells": self._done}
-        reporting.write_json(self._path, kept)
+def _open_cells(path: Path, config: EquivalenceConfig) -> Cells:
+    settings = dataclasses.asdict(config)
+    # What does not change a cell: which of them there are, and where they are.
+    for name in ("output_dir", "resume", "tasks", "widths", "inputs"):
+        del settings[name]
+    del settings["langevin_widths"]
+    return Cells(path, settings, config.resume)
 
 
 def _row(task: str, width: int, cells: list[Cell]) -> Record:
@@ -192,7 +156,7 @@ def _row(task: str, width: int, cells: list[Cell]) -> Record:
 
 
 def _by_channels(
-    config: EquivalenceConfig, problem: Problem, task: str, cells: _Cells
+    config: EquivalenceConfig, problem: Problem, task: str, cells: Cells
 ) -> Record:
     """What too few input channels cost, for networks of endless width."""
     estimates = []

@@ -6,7 +6,6 @@ What a cell is computed from, and what it gives, so that cells can be kept and t
 import dataclasses
 import functools
 import time
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,13 +20,13 @@ from experiments import (
     plain_runs,
     small_examples,
 )
+from experiments.cells import Cell
 from experiments.equivalence_options import WIDE, EquivalenceConfig
 from experiments.plain_model import Model
 from experiments.plain_process import Curve
 from experiments.restoration import Report
 
 Array = jax.Array
-Cell = dict[str, Any]
 
 # What keys are for; each is folded from the seed's by its number.
 _NOISE, _POINTS, _INPUT, _CHAINS, _LANGEVIN = range(5)

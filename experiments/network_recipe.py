@@ -45,6 +45,29 @@ class Data(NamedTuple):
     held_out: Observation | None = None
 
 
+def hourglass(
+    settings: NetworkSettings,
+    image_channels: int,
+    output: architecture.Activation,
+) -> architecture.Architecture:
+    """The network of the settings.
+
+    Args:
+      settings: of a run.
+      image_channels: 1 for grey images, 3 for colour.
+      output: its last non-linearity; `Linear()` where it is to be read as a kernel.
+    """
+    return architecture.skip_net(
+        len(settings.channels),
+        channels_down=settings.channels,
+        channels_up=settings.channels,
+        channels_skip=settings.skip_channels,
+        output=output,
+        input_channels=settings.input_channels,
+        output_channels=image_channels,
+    )
+
+
 @dataclasses.dataclass(frozen=True)
 class Recipe:
     """What a run does.
@@ -68,14 +91,7 @@ class Recipe:
     def network(self) -> networks.Network:
         """The hourglass of the settings."""
         settings = self.settings
-        net = architecture.skip_net(
-            len(settings.channels),
-            channels_down=settings.channels,
-            channels_up=settings.channels,
-            channels_skip=settings.skip_channels,
-            input_channels=settings.input_channels,
-            output_channels=self.channels,
-        )
+        net = hourglass(settings, self.channels, architecture.Sigmoid())
         return networks.build(
             net, initialisation=settings.initialisation, gamma=settings.gamma
         )

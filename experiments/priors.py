@@ -130,8 +130,8 @@ def run(config: PriorsConfig) -> Record:
         _, network = spectra(networks)
         rows.append(_row(sigma, depth, process, network, seconds))
         print(_line(rows[-1]), flush=True)
-        above.append((f"GP, {title}", _scaled(processes[0])))
-        below.append((f"network, {title}", _scaled(networks[0])))
+        above.append((f"GP, {title}", scaled(processes[0])))
+        below.append((f"network, {title}", scaled(networks[0])))
         frames.append(_spectrum_plot(title, frequency, process, network))
     record = {
         "experiment": "priors",
@@ -224,7 +224,7 @@ def _row(
     }
 
 
-def _scaled(image: np.ndarray) -> np.ndarray:
+def scaled(image: np.ndarray) -> np.ndarray:
     """From 0 at the 1st percentile to 1 at the 99th."""
     low, high = np.percentile(image, [1, 99])
     return (image - low) / ((high - low) or 1.0)

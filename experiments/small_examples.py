@@ -2,6 +2,7 @@
 
 import jax
 import numpy as np
+import skimage.color
 import skimage.data
 import skimage.transform
 
@@ -30,3 +31,21 @@ def example(grid: tuple[int, ...]) -> np.ndarray:
     photograph = skimage.data.camera() / 255.0
     small = skimage.transform.resize(photograph, grid, anti_aliasing=True)
     return small - small.mean()
+
+
+def grey_square(image: np.ndarray, side: int) -> np.ndarray:
+    """A picture's central square in grey, made smaller.
+
+    Args:
+      image: (H, W, C) intensities, C being 1 or 3.
+      side: pixels to come, at most H and W.
+
+    Returns:
+      (side, side, 1) float32 intensities.
+    """
+    grey = image[:, :, 0] if image.shape[2] == 1 else skimage.color.rgb2gray(image)
+    size = min(grey.shape)
+    top, left = ((length - size) // 2 for length in grey.shape)
+    square = grey[top : top + size, left : left + size]
+    small = skimage.transform.resize(square, (side, side), anti_aliasing=True)
+    return small.astype(np.float32)[:, :, None]

@@ -1,0 +1,68 @@
+"""Parts of a long run, kept in a file as they are done, to be taken up again."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from experiments import common, reporting
+from experiments.restoration import Report
+
+Cell = dict[str, Any]
+
+
+class Cells:
+    """Results by name, in a JSON file."""
+
+    def __init__(self, path: Path, settings: Mapping[str, Any], resume: bool) -> None:
+        """Opens the file.
+
+        Args:
+          path: the file; it is written after each cell.
+          settings: all that a cell's numbers depend on, besides its name; JSON values.
+          resume: whether to take up what the file holds.
+
+        Raises:
+          UserError: where the file is to be taken up and is of other settings, or
+            cannot be read.
+        """
+        text = json.dumps(reporting.plain(settings), sort_keys=True)
+        self._fingerprint = hashlib.sha256(text.encode()).hexdigest()
+        self._path = path
+        self._done: dict[str, Cell] = {}
+        if resume and path.exists():
+            kept = self._read()
+            if kept.get("fingerprint") != self._fingerprint:
+                raise common.UserError(
+                    f"--resume: expected {path} to be of the same settings; choose "
+                    "another --output_dir, or start afresh without --resume"
+                )
+            self._done = kept["cells"]
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            kept = json.loads(self._path.read_text())
+        except (OSError, ValueError) as error:
+            expected = f"a readable {self._path}, got {error}"
+            raise common.UserError(f"--resume: expected {expected}") from error
+        return kept if isinstance(kept, dict) else {}
+
+    def get(self, name: str, compute: Callable[[Report], Cell]) -> Cell:
+        """The cell of that name, computed where it is not there yet.
+
+        Args:
+          name: of the cell, and what progress is reported of.
+          compute: gives JSON values, numbers and arrays by name.
+
+        Returns:
+          The cell as a file gives it back, whether it came from there or not.
+        """
+        if name not in self._done:
+            with reporting.progress(name) as report:
+                cell = reporting.plain(compute(report))
+            assert isinstance(cell, dict)
+            self._done[name] = cell
+            kept = {"fingerprint": self._fingerprint, "cells": self._done}
+            reporting.write_json(self._path, kept)
+        return self._done[name]
