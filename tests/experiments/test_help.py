@@ -22,6 +22,11 @@ HELP = {
         ["--widths", "--inputs", "--sampler", "--[no]resume"],
         ["--mask"],
     ),
+    "architectures": (
+        ["--halvings=1,2"],
+        ["--prior_widening", "--side", "--channels", "--[no]resume"],
+        ["--mask", "--depths"],
+    ),
     "early_stopping": (["--image_size=32,32"], ["--network_widths"], ["--stop_by"]),
 }
 # A process costs seconds; two show the two ways in which flags are gathered.
