@@ -51,11 +51,13 @@ from absl import flags
 from dipgp.files import write_atomically
 from experiments import (
     architectures_cases,
+    architectures_fall,
     architectures_figures,
     architectures_options,
     common,
     reporting,
 )
+from experiments.architectures_fall import Fall
 from experiments.architectures_options import (
     ArchitecturesConfig,
     Case,
@@ -85,7 +87,7 @@ def run(config: ArchitecturesConfig) -> Record:
     folder = reporting.create_run_folders(config.output_dir, ["run"])["run"]
     cells = _open_cells(folder / "cells.json", config)
     plain = {
-        depth: architectures_cases.fall(
+        depth: architectures_fall.fall(
             architectures_cases.plain_covariance(depth), max(config.halvings)
         )
         for depth in config.halvings
@@ -141,7 +143,7 @@ def _open_cells(path: Path, config: ArchitecturesConfig) -> Cells:
     return Cells(path, settings, config.running.resume)
 
 
-def _plain_row(halvings: int, found: architectures_cases.Fall) -> Record:
+def _plain_row(halvings: int, found: Fall) -> Record:
     return {
         "network": "autoencoder",
         "halvings": halvings,

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from dipgp.figures import Curve, Plot, overview, plots, save_figure
-from experiments.architectures_cases import Fall, Problem
+from experiments.architectures_cases import Problem
+from experiments.architectures_fall import Fall
 from experiments.architectures_options import ArchitecturesConfig, Case
 from experiments.cells import Cell
 from experiments.images_as_text import from_text

@@ -8,6 +8,7 @@ from dipgp.images import save_image
 from experiments import (
     architectures,
     architectures_cases,
+    architectures_fall,
     architectures_figures,
     small_examples,
 )
@@ -46,7 +47,7 @@ def configure(folder="unused", **changes):
 def fall(halvings, skip_channels, reach=2):
     config = configure(channels=(16, 32), skip_channels=skip_channels or 4)
     settings = config.settings(Case(halvings, skip_channels))
-    return architectures_cases.fall(architectures_cases.covariance(settings), reach)
+    return architectures_fall.fall(architectures_cases.covariance(settings), reach)
 
 
 class TestFall:
@@ -55,15 +56,24 @@ class TestFall:
             distance = abs(lags[..., 1])
             return 1.0 + 3.0 * (1 - distance / 6).clip(0)
 
-        found = architectures_cases.fall(kernels.as_covariance(straight), 1)
+        found = architectures_fall.fall(kernels.as_covariance(straight), 1)
         assert found.far == pytest.approx(1 / 4)
         assert found.half == pytest.approx(3)
         # Within 1 % of the fall from its end, and not of the value there.
         assert found.range == pytest.approx(6 * 0.99)
         np.testing.assert_allclose(found.shape[[0, 3, 6]], [1, 0.5, 0], atol=1e-12)
 
+    def test_a_later_rise_belongs_to_the_range(self):
+        def echo(lags):
+            distance = abs(lags[..., 1])
+            return (1 - distance).clip(0) + 0.05 * (1 - abs(distance - 7)).clip(0)
+
+        found = architectures_fall.fall(kernels.as_covariance(echo), 1)
+        assert found.half == pytest.approx(0.5)
+        assert found.range == pytest.approx(7.8)
+
     def test_white_noise_is_half_way_between_two_pixels(self):
-        found = architectures_cases.fall(kernels.white(), 1)
+        found = architectures_fall.fall(kernels.white(), 1)
         assert found.half == pytest.approx(0.5)
         assert found.range == pytest.approx(0.99)
 
@@ -148,8 +158,8 @@ def quick(monkeypatch):
     monkeypatch.setattr("dipgp.figures._DOTS_PER_INCH", 20)
     monkeypatch.setattr(architectures_cases, "closed_form", closed_form)
     monkeypatch.setattr(architectures_cases, "descend", descend)
-    plain = architectures_cases.Fall(np.arange(2), np.ones(2), 0.0, 1.0, 2.0)
-    monkeypatch.setattr(architectures_cases, "fall", lambda *_: plain)
+    plain = architectures_fall.Fall(np.arange(2), np.ones(2), 0.0, 1.0, 2.0)
+    monkeypatch.setattr(architectures_fall, "fall", lambda *_: plain)
     return computed
 
 
