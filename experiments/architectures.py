@@ -24,7 +24,7 @@ one description in four roles:
 The picture is the bundled photograph or --image, its central square in grey, made
 smaller to --side pixels. Networks have 8, 16, 32, 32, 32 and 32 channels from the
 finest scale on (--channels), cut to each depth, and 1,000 iterations (--iterations):
-below 20 minutes on one core of its own.
+16 minutes of one core.
 
 Results in --output_dir; with --resume what is there already is taken up:
 

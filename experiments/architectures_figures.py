@@ -8,11 +8,17 @@ import numpy as np
 from dipgp.figures import Curve, Plot, overview, plots, save_figure
 from experiments.architectures_cases import Problem
 from experiments.architectures_fall import Fall
-from experiments.architectures_options import ArchitecturesConfig, Case
+from experiments.architectures_options import (
+    ArchitecturesConfig,
+    Case,
+    depth_in_words,
+)
 from experiments.cells import Cell
 from experiments.images_as_text import from_text
 
 Done = Mapping[Case, tuple[Cell, Cell]]
+
+_SHOWN_LAGS = 64
 
 
 def save(
@@ -70,10 +76,11 @@ def _kernels(
         by_lag, by_scale = [], []
         for depth, cell in cells.items():
             lags = np.asarray(cell["lags"])
-            label = f"{depth} halvings"
-            shown = lags <= 64
-            by_lag.append(Curve(label, lags[shown], np.asarray(cell["cosine"])[shown]))
-            by_scale.append(Curve(label, lags / 2**depth, np.asarray(cell["shape"])))
+            label, scaled = depth_in_words(depth), lags / 2**depth
+            near, level = lags <= _SHOWN_LAGS, scaled <= 4
+            cosine, shape = np.asarray(cell["cosine"]), np.asarray(cell["shape"])
+            by_lag.append(Curve(label, lags[near], cosine[near]))
+            by_scale.append(Curve(label, scaled[level], shape[level]))
         above.append(Plot(title, by_lag, ("lag in pixels", "cos theta")))
         below.append(Plot(title, by_scale, ("lag / 2^halvings", "part of the fall")))
     return [above, below]
@@ -119,6 +126,6 @@ def _scores(
         for depth in config.halvings:
             trace = np.array(done[Case(depth, skips)][1]["trace"], float)
             iterations = 1 + np.arange(trace.size)
-            traces.append(Curve(f"{depth} halvings", iterations, trace))
+            traces.append(Curve(depth_in_words(depth), iterations, trace))
         rows[1].append(Plot(f"descent, {title}", traces, ("iteration", "PSNR [dB]")))
     return rows

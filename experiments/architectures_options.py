@@ -52,8 +52,13 @@ class Case:
 
     def __str__(self) -> str:
         """Its name in tables and files."""
-        skips = f"{self.skip_channels} skip channels" if self.skip_channels else "none"
-        return f"{self.halvings} halvings, {skips.replace('none', 'no skips')}"
+        skips = f"{self.skip_channels or 'no'} skip channels"
+        return f"{depth_in_words(self.halvings)}, {skips}"
+
+
+def depth_in_words(halvings: int) -> str:
+    """1 halving, 2 halvings."""
+    return f"{halvings} halving{'s' if halvings > 1 else ''}"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
