@@ -1,5 +1,6 @@
 """Parts of a long run, kept in a file as they are done, to be taken up again."""
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Mapping
@@ -48,19 +49,31 @@ class Cells:
             raise common.UserError(f"--resume: expected {expected}") from error
         return kept if isinstance(kept, dict) else {}
 
-    def get(self, name: str, compute: Callable[[Report], Cell]) -> Cell:
+    def __contains__(self, name: str) -> bool:
+        """Whether the cell of that name is done."""
+        return name in self._done
+
+    def get(
+        self,
+        name: str,
+        compute: Callable[[Report], Cell],
+        report: Report | None = None,
+    ) -> Cell:
         """The cell of that name, computed where it is not there yet.
 
         Args:
-          name: of the cell, and what progress is reported of.
-          compute: gives JSON values, numbers and arrays by name.
+          name: of the cell.
+          compute: gives JSON values, numbers and arrays by name, and tells how far it
+            is.
+          report: whom it tells; by default a display of its own under the cell's name.
 
         Returns:
           The cell as a file gives it back, whether it came from there or not.
         """
         if name not in self._done:
-            with reporting.progress(name) as report:
-                cell = reporting.plain(compute(report))
+            shown = contextlib.nullcontext(report) if report else None
+            with shown or reporting.progress(name) as told:
+                cell = reporting.plain(compute(told))
             assert isinstance(cell, dict)
             self._done[name] = cell
             kept = {"fingerprint": self._fingerprint, "cells": self._done}
