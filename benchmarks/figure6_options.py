@@ -1,0 +1,125 @@
+"""What the benchmark of Figure 6 is told."""
+
+import dataclasses
+
+from absl import flags
+
+from benchmarks import figure6_networks, timing
+from experiments import common, flag_values, network_options
+from experiments.common import UserError, require
+
+DATA = flags.DEFINE_string("data", None, "The .npz file of Figure 6.")
+KERNEL_WIDTHS = flags.DEFINE_list(
+    "kernel_widths",
+    ["128", "1024"],
+    "Channels of the random networks whose covariance is estimated; empty for none.",
+)
+KERNEL_NETWORKS = flags.DEFINE_list(
+    "kernel_networks",
+    ["1000", "30"],
+    "How many of each width, a digit and zeros; one number, or one a width.",
+)
+KERNEL_INPUT = flags.DEFINE_enum(
+    "kernel_input",
+    "uniform",
+    list(figure6_networks.INPUTS),
+    "Their input: "
+    + "; ".join(f"{name}, {text}" for name, text in figure6_networks.INPUTS.items())
+    + ".",
+)
+DESCENT_WIDTHS = flags.DEFINE_list(
+    "descent_widths",
+    ["16", "32", "64", "128", "256"],
+    "Channels of the networks whose weights are descended; empty for none.",
+)
+DESCENT_ITERATIONS = flags.DEFINE_integer(
+    "descent_iterations", 500, "Of Adam, for each of them."
+)
+DESCENT_RUNS = flags.DEFINE_integer(
+    "descent_runs", 3, "Runs of each width, with inputs and weights of their own."
+)
+
+for _shared in ("seed", "output_dir", "resume", timing.RESULTS_DIR.name):
+    flags.declare_key_flag(_shared)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Figure6Config:
+    """What a run is told.
+
+    Attributes:
+      data: path of the image and its mask.
+      output_dir: folder of what is kept to go on with.
+      results_dir: folder of the report.
+      kernel_widths: of random networks whose covariance is estimated.
+      kernel_networks: how many of each width.
+      kernel_input: what they read, a key of `figure6_networks.INPUTS`.
+      descent_widths: of networks whose weights are descended.
+      descent_iterations: of each of them.
+      descent_runs: of each width.
+      seed: of all draws.
+      resume: whether to take what an earlier run of the same settings has computed.
+    """
+
+    data: str
+    output_dir: str
+    results_dir: str
+    kernel_widths: tuple[int, ...] = (128, 1024)
+    kernel_networks: tuple[int, ...] = (1000, 30)
+    kernel_input: str = "uniform"
+    descent_widths: tuple[int, ...] = (16, 32, 64, 128, 256)
+    descent_iterations: int = 500
+    descent_runs: int = 3
+    seed: int = 0
+    resume: bool = False
+
+    def __post_init__(self) -> None:
+        """Raises UserError, naming the flag, on a number out of range."""
+        for name in ("kernel_widths", "descent_widths"):
+            widths = getattr(self, name)
+            accepted = all(width >= 1 for width in widths)
+            accepted = accepted and len(set(widths)) == len(widths)
+            require(accepted, name, _joined(widths), "positive numbers, each once")
+        counts = self.kernel_networks
+        accepted = len(counts) == len(self.kernel_widths)
+        expected = f"one number, or one for each of {len(self.kernel_widths)} widths"
+        require(accepted, "kernel_networks", _joined(counts), expected)
+        accepted = all(count >= 1 and not str(count)[1:].strip("0") for count in counts)
+        expected = "a digit and zeros, such as 300"
+        require(accepted, "kernel_networks", _joined(counts), expected)
+        for name in ("descent_iterations", "descent_runs"):
+            value = getattr(self, name)
+            require(value >= 1, name, value, "a number of at least 1")
+        accepted = 0 <= self.seed < 2**32
+        require(accepted, "seed", self.seed, "a number from 0 to 4294967295")
+
+
+def config_from_flags() -> Figure6Config:
+    """Reads the flags.
+
+    Raises:
+      UserError: on bad input, on a flag that only other binaries read, and without
+        --data.
+    """
+    common.refuse_unread_flags(__name__)
+    if DATA.value is None:
+        raise UserError("--data: expected the .npz file of Figure 6, got none")
+    widths = flag_values.numbers(KERNEL_WIDTHS, int)
+    counts = flag_values.numbers(KERNEL_NETWORKS, int)
+    return Figure6Config(
+        data=DATA.value,
+        output_dir=common.OUTPUT_DIR.value or "runs/figure6",
+        results_dir=timing.RESULTS_DIR.value,
+        kernel_widths=widths,
+        kernel_networks=counts * len(widths) if len(counts) == 1 else counts,
+        kernel_input=KERNEL_INPUT.value,
+        descent_widths=flag_values.numbers(DESCENT_WIDTHS, int),
+        descent_iterations=DESCENT_ITERATIONS.value,
+        descent_runs=DESCENT_RUNS.value,
+        seed=common.SEED.value,
+        resume=network_options.RESUME.value,
+    )
+
+
+def _joined(numbers: tuple[int, ...]) -> str:
+    return ",".join(map(str, numbers))
