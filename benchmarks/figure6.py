@@ -117,7 +117,11 @@ def run(config: Figure6Config, problem: Problem) -> str:
     ]
     known, pixels = int(problem.mask.sum()), problem.image.size
     title = f"Figure 6 of the paper: {pixels:,} pixels, {known:,} known"
-    summary = {"configuration": dataclasses.asdict(config)}
+    told = dataclasses.asdict(config)
+    # Not where it ran, which says nothing of the numbers.
+    for name in ("data", "output_dir", "results_dir", "resume"):
+        del told[name]
+    summary = {"configuration": told}
     return timing.write_report(
         Path(config.results_dir), "figure6", title, rows, notes, summary
     )
