@@ -13,6 +13,8 @@ os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 import jax
 import pytest
 
+from benchmarks import neural_tangents_oracle
+
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
@@ -21,3 +23,12 @@ def x64() -> Iterator[None]:
     """Runs a test in 64 bits."""
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture(scope="session")
+def neural_tangents():
+    """The oracle of infinite networks, where it is installed."""
+    try:
+        return neural_tangents_oracle.load()
+    except ImportError as error:
+        pytest.skip(str(error))

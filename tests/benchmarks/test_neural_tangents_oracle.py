@@ -8,14 +8,6 @@ from benchmarks import neural_tangents_oracle as oracle
 from dipgp import architecture, kernels
 
 
-@pytest.fixture(scope="module")
-def neural_tangents():
-    try:
-        return oracle.load()
-    except ImportError as error:
-        pytest.skip(str(error))
-
-
 @pytest.mark.oracle
 def test_loading_leaves_jax_as_it_was(neural_tangents):
     assert oracle.load() is neural_tangents
