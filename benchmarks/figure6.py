@@ -64,6 +64,8 @@ PUBLISHED = (
     ("Monte-Carlo kernel of 660,000 networks (the paper)", "none", 26.34),
 )
 PUBLISHED_NETWORKS = 660_000
+# Settings that say where it runs, and nothing of the numbers.
+_PLACES = ("data", "output_dir", "results_dir", "resume")
 _KEPT = ("matrix", "mean by lag")
 _NOISES = ("by evidence", "none")
 # What keys are for; each is folded from the seed's by its number.
@@ -84,21 +86,16 @@ def run(config: Figure6Config, problem: Problem) -> str:
       UserError: on a folder that cannot be written to, before anything is computed.
     """
     folder = reporting.create_run_folders(config.output_dir, ["run"])["run"]
-    fields = dataclasses.asdict(config)
-    # What does not change a cell: which of them there are, and where they are.
-    for name in (
-        "data",
-        "output_dir",
-        "results_dir",
-        "resume",
+    settings = dataclasses.asdict(config)
+    settings["image"] = [problem.image.tolist(), problem.mask.tolist()]
+    idle = (
+        *_PLACES,
         "kernel_widths",
         "kernel_networks",
         "descent_widths",
         "descent_runs",
-    ):
-        del fields[name]
-    fields["image"] = [problem.image.tolist(), problem.mask.tolist()]
-    cells = Cells(folder / "cells.json", fields, config.resume)
+    )
+    cells = Cells(folder / "cells.json", settings, config.resume, idle)
     rows: list[Row] = [
         {"model": name, "noise": noise, "PSNR [dB]": f"{value:.2f}"}
         for name, noise, value in PUBLISHED
@@ -118,8 +115,7 @@ def run(config: Figure6Config, problem: Problem) -> str:
     known, pixels = int(problem.mask.sum()), problem.image.size
     title = f"Figure 6 of the paper: {pixels:,} pixels, {known:,} known"
     told = dataclasses.asdict(config)
-    # Not where it ran, which says nothing of the numbers.
-    for name in ("data", "output_dir", "results_dir", "resume"):
+    for name in _PLACES:
         del told[name]
     summary = {"configuration": told}
     return timing.write_report(
@@ -182,7 +178,7 @@ def _note(config: Figure6Config, cells: Cells) -> str:
         "covariances: of drawing, without the solve."
     )
     widest = max(config.kernel_widths)
-    one = cells.get(figure6_networks.block_name(widest, 1, 0), _absent)["seconds"]
+    one = cells[figure6_networks.block_name(widest, 1, 0)]["seconds"]
     days = PUBLISHED_NETWORKS * one / 86400
     return (
         f"{text} At {one:.2g} s for a network of {widest} channels, "
@@ -227,10 +223,6 @@ def _mean(scores: list[float]) -> tuple[float, float]:
 def _shown(score: tuple[float, float]) -> str:
     value, error = score
     return f"{value:.2f}" if np.isnan(error) else f"{value:.2f} ± {error:.2f}"
-
-
-def _absent(_: Report) -> Cell:
-    raise AssertionError("a block was not judged")
 
 
 def main() -> int:

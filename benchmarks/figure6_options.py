@@ -90,8 +90,7 @@ class Figure6Config:
         for name in ("descent_iterations", "descent_runs"):
             value = getattr(self, name)
             require(value >= 1, name, value, "a number of at least 1")
-        accepted = 0 <= self.seed < 2**32
-        require(accepted, "seed", self.seed, "a number from 0 to 4294967295")
+        common.require_seed(self.seed)
 
 
 def config_from_flags() -> Figure6Config:

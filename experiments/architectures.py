@@ -136,11 +136,8 @@ def run(config: ArchitecturesConfig) -> Record:
 
 
 def _open_cells(path: Path, config: ArchitecturesConfig) -> Cells:
-    settings = dataclasses.asdict(config)
-    # What does not change a cell: which of them there are, and where they are.
-    for name in ("output_dir", "running", "halvings"):
-        del settings[name]
-    return Cells(path, settings, config.running.resume)
+    idle = ("output_dir", "running", "halvings")
+    return Cells(path, dataclasses.asdict(config), config.running.resume, idle)
 
 
 def _plain_row(halvings: int, found: Fall) -> Record:

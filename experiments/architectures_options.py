@@ -117,8 +117,7 @@ class ArchitecturesConfig:
         require(accepted, "noise_std", levels, "grey levels above 0 and up to 255")
         accepted = 1 <= self.prior_widening <= 16
         require(accepted, "prior_widening", self.prior_widening, "from 1 to 16")
-        accepted = 0 <= self.seed < 2**32
-        require(accepted, "seed", self.seed, "a number from 0 to 4294967295")
+        common.require_seed(self.seed)
         for case in self.cases:
             self.settings(case)  # which checks the others
 

@@ -3,7 +3,7 @@
 import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +16,30 @@ Cell = dict[str, Any]
 class Cells:
     """Results by name, in a JSON file."""
 
-    def __init__(self, path: Path, settings: Mapping[str, Any], resume: bool) -> None:
+    def __init__(
+        self,
+        path: Path,
+        settings: Mapping[str, Any],
+        resume: bool,
+        idle: Iterable[str] = (),
+    ) -> None:
         """Opens the file.
 
         Args:
           path: the file; it is written after each cell.
           settings: all that a cell's numbers depend on, besides its name; JSON values.
           resume: whether to take up what the file holds.
+          idle: names of settings that change no cell, as which of them there are, and
+            where they are.
 
         Raises:
           UserError: where the file is to be taken up and is of other settings, or
             cannot be read.
         """
-        text = json.dumps(reporting.plain(settings), sort_keys=True)
+        decisive = dict(settings)
+        for name in idle:
+            del decisive[name]
+        text = json.dumps(reporting.plain(decisive), sort_keys=True)
         self._fingerprint = hashlib.sha256(text.encode()).hexdigest()
         self._path = path
         self._done: dict[str, Cell] = {}
@@ -52,6 +63,10 @@ class Cells:
     def __contains__(self, name: str) -> bool:
         """Whether the cell of that name is done."""
         return name in self._done
+
+    def __getitem__(self, name: str) -> Cell:
+        """The cell of that name, which is done."""
+        return self._done[name]
 
     def get(
         self,

@@ -125,12 +125,8 @@ def run(config: EquivalenceConfig) -> Record:
 
 
 def _open_cells(path: Path, config: EquivalenceConfig) -> Cells:
-    settings = dataclasses.asdict(config)
-    # What does not change a cell: which of them there are, and where they are.
-    for name in ("output_dir", "resume", "tasks", "widths", "inputs"):
-        del settings[name]
-    del settings["langevin_widths"]
-    return Cells(path, settings, config.resume)
+    idle = ("output_dir", "resume", "tasks", "widths", "inputs", "langevin_widths")
+    return Cells(path, dataclasses.asdict(config), config.resume, idle)
 
 
 def _row(task: str, width: int, cells: list[Cell]) -> Record:
