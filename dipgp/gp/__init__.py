@@ -5,18 +5,23 @@ posterior.mean, posterior.info.advice
 """
 
 from dipgp.gp.colour import ChannelModel, estimate_channels
+from dipgp.gp.conditional_draws import Samples
 from dipgp.gp.matrix import MatrixPosterior, condition_matrix
-from dipgp.gp.posterior import Posterior, SolveInfo, condition
+from dipgp.gp.posterior import Posterior, condition
 from dipgp.gp.sampling import draw_prior
 from dipgp.gp.selection import Selection, select
+from dipgp.gp.system import SolveInfo
 from dipgp.gp.toeplitz import find_reach
+from dipgp.gp.variance import Variance
 
 __all__ = [
     "ChannelModel",
     "MatrixPosterior",
     "Posterior",
+    "Samples",
     "Selection",
     "SolveInfo",
+    "Variance",
     "condition",
     "condition_matrix",
     "draw_prior",

@@ -55,5 +55,7 @@ def decorrelate(values: Array, channels: ChannelModel) -> Array:
 
 
 def correlate(values: Array, channels: ChannelModel) -> Array:
-    """Turns (C, H, W) independent channels back into (H, W, C) colours."""
-    return jnp.einsum("chw,dc->hwd", values, channels.rotation, precision="highest")
+    """Turns (..., C, H, W) independent channels back into (..., H, W, C) colours."""
+    return jnp.einsum(
+        "...chw,dc->...hwd", values, channels.rotation, precision="highest"
+    )

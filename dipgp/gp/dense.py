@@ -68,6 +68,71 @@ def solve(
     )
 
 
+def posterior_covariance(
+    covariances: Sequence[Covariance], observation: Observation
+) -> Array:
+    """Covariance, between all pixels of a grid, of what a posterior leaves open.
+
+    With A = K + D between the observed pixels, k their covariances with all pixels and
+    q = 1 - 1^T A^-1 k,
+
+        K - k^T A^-1 k + q^T q / (1^T A^-1 1),
+
+    the last term of which is the unknown level's (universal
+    kriging; Cressie, Statistics for Spatial Data, 1993, section 3.4).
+
+    Args:
+      covariances: one a channel.
+      observation: mask and noise.
+
+    Returns:
+      (C, H W, H W), pixels row by row.
+
+    Raises:
+      ValueError: where the matrices would take more than `MEMORY_LIMIT_GIB`, or while
+        the mask is traced by JAX.
+    """
+    mask = observation.mask
+    if numerics.is_traced(mask):
+        raise ValueError(
+            "mask: expected known values for dense matrices, got one that JAX traces"
+        )
+    needed = memory_gib(mask.size, mask.dtype)
+    if needed > MEMORY_LIMIT_GIB:
+        raise ValueError(
+            f"method: dense matrices of {mask.size} pixels would take {needed:.1f} "
+            f'GiB, the limit is {MEMORY_LIMIT_GIB:g}; try method="probing"'
+        )
+    (seen,) = np.nonzero(np.asarray(mask).ravel())
+    noise = jnp.square(observation.noise_std).ravel()[seen]
+
+    def leave_open(covariance: Covariance) -> Array:
+        between = _all_pairs(covariance, mask.shape, mask.dtype)
+        cross = between[seen]
+        root = jnp.linalg.cholesky(cross[:, seen] + jnp.diag(noise))
+        ones = jnp.ones((len(seen), 1), cross.dtype)
+        both = jax.scipy.linalg.solve_triangular(
+            root, jnp.concatenate([cross, ones], axis=1), lower=True
+        )
+        gains, level = both[:, :-1], both[:, -1]
+        open_level = (1 - level @ gains) / jnp.linalg.norm(level)
+        return between - gains.T @ gains + jnp.outer(open_level, open_level)
+
+    return jnp.stack([leave_open(covariance) for covariance in covariances])
+
+
+def _all_pairs(
+    covariance: Covariance, shape: tuple[int, ...], dtype: np.typing.DTypeLike
+) -> Array:
+    """K - K(inf) between all pixels of a grid, row by row: (H W, H W)."""
+    height, width = shape
+    table = lag_table(covariance, (height, width), dtype)
+    rows, columns = (axis.ravel() for axis in np.indices(shape))
+    down = rows[:, None] - rows[None, :] + height - 1
+    right = columns[:, None] - columns[None, :] + width - 1
+    return table[down, right]
+
+
 def lag_table(
     covariance: Covariance, shape: tuple[int, int], dtype: np.typing.DTypeLike
 ) -> Array:

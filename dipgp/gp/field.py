@@ -43,12 +43,54 @@ def solve(
       tolerance: relative residual to stop at, in the coordinates u.
       max_iterations: at most so many steps.
     """
-    height, width = data.shape[1:]
-    precision = observation.mask / jnp.square(observation.noise_std)
-    largest = jnp.max(precision)
+    precision = _precision(observation)
     pixels = jnp.sum(observation.mask)
     start = jnp.sum(observation.mask[None] * data, (1, 2), keepdims=True) / pixels
+    found = _invert(
+        tori, precision[None] * (data - start), precision, tolerance, max_iterations
+    )
+    return found._replace(mean=found.mean + start, level=found.level + start[:, 0, 0])
 
+
+@functools.partial(jax.jit, static_argnames=("max_iterations",))
+def apply_posterior_covariance(
+    tori: Torus,
+    images: Array,
+    observation: Observation,
+    tolerance: float,
+    max_iterations: int,
+) -> MeanSolution:
+    """The posterior's covariance matrix (W + K^-1)^-1 times images.
+
+    Args:
+      tori: one covariance an image.
+      images: (C, H, W).
+      observation: mask and noise that the posterior is conditioned on.
+      tolerance: relative residual to stop at, in the coordinates u.
+      max_iterations: at most so many steps.
+
+    Returns:
+      The products as `mean`, and how the solves went.
+    """
+    precision = _precision(observation)
+    return _invert(tori, images, precision, tolerance, max_iterations)
+
+
+def _precision(observation: Observation) -> Array:
+    """W, the inverse noise variances; 0 where nothing is observed."""
+    return observation.mask / jnp.square(observation.noise_std)
+
+
+def _invert(
+    tori: Torus,
+    images: Array,
+    precision: Array,
+    tolerance: float,
+    max_iterations: int,
+) -> MeanSolution:
+    """Solves (W + K^-1) f = images on the torus around the images."""
+    height, width = images.shape[1:]
+    largest = jnp.max(precision)
     spectrum = tori.spectrum
     gain = jnp.sqrt(spectrum / (1 + largest * spectrum))
     gain = gain.at[:, 0, 0].set(1 / jnp.sqrt(largest))
@@ -78,13 +120,15 @@ def solve(
 
     solution = conjugate_gradients.solve(
         operator,
-        to_coefficients(precision[None] * (data - start)),
+        to_coefficients(images),
         lambda coefficients: coefficients,
         tolerance,
         max_iterations,
     )
     first = synthesis[:, 0, 0] * solution.value[:, 0, 0, 0]
-    level = start[:, 0, 0] + first / (tori.size[0] * tori.size[1])
     return MeanSolution(
-        to_image(solution.value) + start, level, solution.iterations, solution.residual
+        to_image(solution.value),
+        first / (tori.size[0] * tori.size[1]),
+        solution.iterations,
+        solution.residual,
     )

@@ -16,7 +16,7 @@ FFTs a step, so time and memory grow with the pixels and not with their cube and
 which takes fewer steps depends on the mask.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -26,15 +26,17 @@ import numpy as np
 import scipy.ndimage
 
 from dipgp import numerics
-from dipgp.gp import dense, field, toeplitz, weights
+from dipgp.gp import conditional_draws, toeplitz, variance
 from dipgp.gp.colour import ChannelModel, correlate, decorrelate, estimate_channels
-from dipgp.gp.conjugate_gradients import MeanSolution
+from dipgp.gp.conditional_draws import Samples
+from dipgp.gp.system import Form, SolveInfo, System
+from dipgp.gp.variance import Variance
 from dipgp.kernels.layers import scale
 from dipgp.kernels.stationary import Covariance, CovarianceLike, as_covariance
 from dipgp.observations import Observation, observe
 
 Array = jax.Array
-Method = Literal["automatic", "weights", "field", "dense"]
+Method = Literal["automatic", Form]
 
 # With no missing pixel further than this from an observed one, the field form is ahead,
 # by 2 times for rough covariances and 40 for smooth ones behind a 50 % random mask;
@@ -43,58 +45,6 @@ WIDEST_GAP = 3.0
 
 # Relative residuals at which photographs are within 0.01 dB of the limit.
 TOLERANCES = {"weights": 1e-4, "field": 1e-5}
-
-CONVERGED, ITERATION_LIMIT, NOT_FINITE, COVARIANCE_CUT = range(4)
-
-# Above this share of the sill, a covariance that the torus has changed is reported.
-LARGEST_COVARIANCE_ERROR = 1e-3
-
-_ADVICE = {
-    CONVERGED: "converged",
-    ITERATION_LIMIT: (
-        "the residual is still above the tolerance after the last iteration allowed; "
-        "try a larger max_iterations, a larger noise_std, or float64"
-    ),
-    NOT_FINITE: (
-        "the solution is not finite; look for extreme values in the image or the "
-        "covariance, or try float64"
-    ),
-    COVARIANCE_CUT: (
-        "the covariance does not level off inside the torus around the image, which "
-        "has changed it; try a shorter lengthscale or a larger reach"
-    ),
-}
-
-
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class SolveInfo:
-    """How the linear solves behind a posterior went.
-
-    Attributes:
-      iterations: (C,) conjugate-gradient steps of each decorrelated channel; 0 for a
-        dense solve.
-      residual: (C,) relative residual of the system that was solved, computed afresh
-        from the solution.
-      covariance_error: scalar; bound on the change of K by the torus, relative to its
-        sill.
-      code: scalar; CONVERGED, ITERATION_LIMIT, NOT_FINITE or COVARIANCE_CUT.
-    """
-
-    iterations: Array
-    residual: Array
-    covariance_error: Array
-    code: Array
-
-    @property
-    def converged(self) -> bool:
-        """Whether the mean is what it claims to be."""
-        return int(self.code) == CONVERGED
-
-    @property
-    def advice(self) -> str:
-        """What happened, and what to do about it."""
-        return _ADVICE[int(self.code)]
 
 
 @jax.tree_util.register_dataclass
@@ -106,11 +56,77 @@ class Posterior:
       mean: (H, W) or (H, W, C), as the values were given.
       level: scalar or (C,), the constant m by generalised least squares.
       info: how the solves went; look at `info.converged`.
+      system: the equations that the mean solves.
     """
 
     mean: Array
     level: Array
     info: SolveInfo
+    system: System
+
+    def sample(
+        self,
+        key: Array,
+        count: int = 1,
+        *,
+        batch: int = conditional_draws.BATCH,
+        report: Callable[[str], None] = lambda message: None,
+    ) -> Samples:
+        """Independent draws from the posterior, as exact as its mean.
+
+        Args:
+          key: of the draws; each has a key of its own, split from it.
+          count: number of draws.
+          batch: draws whose equations are solved together.
+          report: is told how far the work is.
+
+        Returns:
+          (count, H, W) or (count, H, W, C), and how the solves went.
+
+        Raises:
+          ValueError: on a count or a batch below 1.
+        """
+        drawn = conditional_draws.deviations(self.system, key, count, batch, report)
+        values = correlate(drawn.values, self.system.channels)
+        if self.mean.ndim == 2:
+            values = values[..., 0]
+        return Samples(self.mean[None] + values, drawn.info)
+
+    def variance(
+        self,
+        key: Array | None = None,
+        *,
+        method: variance.Method = "automatic",
+        solves: int = variance.SOLVES,
+        batch: int = conditional_draws.BATCH,
+        report: Callable[[str], None] = lambda message: None,
+    ) -> Variance:
+        """The posterior's variance at every pixel, that of the image without noise.
+
+        Args:
+          key: of the estimators that draw; the others need none.
+          method: a name in `gp.variance`, or "automatic": "dense" on small grids,
+            "stationary" where everything is seen in noise of one strength, "probing"
+            behind random masks and "samples" behind wide holes.
+          solves: linear systems a channel that the estimators may solve.
+          batch: systems solved together.
+          report: is told how far the work is.
+
+        Returns:
+          The variance, shaped like the mean, its standard error, and how the solves
+          went.
+
+        Raises:
+          ValueError: on an unknown method, without a key where one is needed, with too
+            few solves, or on a grid that is too large for dense matrices.
+        """
+        estimate = variance.estimate(self.system, key, method, solves, batch, report)
+        if self.mean.ndim == 2:
+            return estimate._replace(
+                value=estimate.value[:, :, 0],
+                standard_error=estimate.standard_error[:, :, 0],
+            )
+        return estimate
 
 
 def condition(
@@ -167,22 +183,25 @@ def condition(
         method = choose_form(observation.mask)
     if tolerance is None:
         tolerance = TOLERANCES.get(method, 1.0)
-    error = jnp.zeros((), data.dtype)
-    if method == "dense":
-        solution = dense.solve(covariances, data, observation)
-    else:
+    tori = None
+    if method != "dense":
         grid = (data.shape[1], data.shape[2])
         tori = toeplitz.embed(covariances, grid, reach, data.dtype)
-        solve = weights.solve if method == "weights" else field.solve
-        solution = solve(tori, data, observation, tolerance, max_iterations)
-        error = jnp.max(tori.error)
-    code = _code(solution, error, tolerance)
-    info = SolveInfo(solution.iterations, solution.residual, error, code)
+    system = System(
+        tuple(covariances),
+        channels,
+        observation,
+        tori,
+        method,
+        tolerance,
+        max_iterations,
+    )
+    solution = system.solve(data)
     mean = correlate(solution.mean, channels)
     level = jnp.matmul(channels.rotation, solution.level, precision="highest")
     if grey:
         mean, level = mean[:, :, 0], level[0]
-    return Posterior(mean, level, info)
+    return Posterior(mean, level, system.info(solution), system)
 
 
 def _observation(
@@ -248,14 +267,3 @@ def choose_form(mask: Array) -> Literal["weights", "field"]:
         return "weights"
     gaps = scipy.ndimage.distance_transform_edt(np.asarray(mask) == 0)
     return "field" if 0 < np.max(gaps) < WIDEST_GAP else "weights"
-
-
-def _code(solution: MeanSolution, error: Array, tolerance: float) -> Array:
-    # The residual computed afresh is above the recursive one that stopped the
-    # iteration, the more so the nearer the tolerance is to rounding.
-    failed = jnp.any(solution.residual > 3 * tolerance)
-    code = jnp.where(failed, ITERATION_LIMIT, CONVERGED)
-    code = jnp.where(error > LARGEST_COVARIANCE_ERROR, COVARIANCE_CUT, code)
-    finite = jnp.all(jnp.isfinite(solution.mean))
-    finite &= jnp.all(jnp.isfinite(solution.residual))
-    return jnp.where(finite, code, NOT_FINITE)

@@ -60,19 +60,33 @@ def draw_prior(
     return _draw(key, torus, jnp.maximum(ends.variance - ends.sill, 0), grid, count)
 
 
+def draw_fields(key: Array, tori: Torus, grid: tuple[int, int]) -> Array:
+    """One draw of each process K - K(inf) that was laid into a torus.
+
+    Args:
+      key: of the draws.
+      tori: stacked operators of C covariances.
+      grid: (H, W) in pixels, that the tori were made for.
+
+    Returns:
+      (C, H, W), independent.
+    """
+    spectrum = tori.spectrum
+    noise = jax.random.normal(key, (len(spectrum), *tori.size), spectrum.dtype)
+    fields = jnp.fft.irfft2(jnp.fft.rfft2(noise) * jnp.sqrt(spectrum), s=tori.size)
+    return fields[:, : grid[0], : grid[1]]
+
+
 @functools.partial(jax.jit, static_argnames=("grid", "count"))
 def _draw(
     key: Array, torus: Torus, constant: Array, grid: tuple[int, int], count: int
 ) -> Array:
-    root = jnp.sqrt(torus.spectrum[0])
-    height, width = grid
+    dtype = torus.spectrum.dtype
 
     def draw(key: Array) -> Array:
         key_level, key_field = jax.random.split(key)
-        level = jnp.sqrt(constant) * jax.random.normal(key_level, dtype=root.dtype)
-        noise = jax.random.normal(key_field, torus.size, root.dtype)
-        field = jnp.fft.irfft2(jnp.fft.rfft2(noise) * root, s=torus.size)
-        return level + field[:height, :width]
+        level = jnp.sqrt(constant) * jax.random.normal(key_level, dtype=dtype)
+        return level + draw_fields(key_field, torus, grid)[0]
 
     # One after the other, so that memory is that of one torus.
     return jax.lax.map(draw, jax.random.split(key, count))

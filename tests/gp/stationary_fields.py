@@ -87,3 +87,24 @@ def krige(covariance, values, mask, noise_std, colours=None):
     weights, level = solution[:-count], solution[-count:]
     field = np.kron(colours, every_pair[:, seen]) @ weights
     return (field.reshape(count, -1) + level[:, None]).T.reshape(values.shape), level
+
+
+def open_covariance(covariance, mask, noise_std):
+    """Covariance of the errors of ordinary kriging between all pixels: (H W, H W).
+
+    From the same equations with a Lagrange multiplier as `krige`, for one channel:
+    K - [k; 1]^T [[K + D, 1], [1^T, 0]]^-1 [k; 1].
+    """
+    shape = mask.shape
+    seen = np.flatnonzero(mask)
+    every_pair = covariance_matrix(covariance, shape)
+    noise = np.broadcast_to(np.square(noise_std), shape).ravel()[seen]
+    ones = np.ones((seen.size, 1))
+    system = np.block(
+        [
+            [every_pair[np.ix_(seen, seen)] + np.diag(noise), ones],
+            [ones.T, 0 * ones[:1]],
+        ]
+    )
+    cross = np.concatenate([every_pair[seen], np.ones((1, every_pair.shape[0]))])
+    return every_pair - cross.T @ np.linalg.solve(system, cross)

@@ -1,0 +1,143 @@
+"""Draws from a posterior, by correcting draws from the prior.
+
+With g a draw from the prior, e one of the noise, and f(y) the posterior mean of data y,
+which is linear in y,
+
+    f(y) + d,    d = g - f(g + e)
+
+is an exact draw from the posterior given y (Matheron's rule; Wilson et al., Pathwise
+conditioning of Gaussian processes, JMLR 2021). One linear solve a draw, like that of
+the mean. The unknown level needs nothing of its own: a mean that takes it out of the
+data takes it out of g and e alike.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from dipgp.architecture.layers import check_positive_integer
+from dipgp.gp import dense, sampling
+from dipgp.gp.conjugate_gradients import MeanSolution
+from dipgp.gp.system import SolveInfo, System
+
+Array = jax.Array
+
+# Enough for two cores to share the transforms, and few enough to stay in their caches.
+BATCH = 4
+
+
+class Samples(NamedTuple):
+    """Draws from a posterior.
+
+    Attributes:
+      values: (count, H, W) or (count, H, W, C).
+      info: how the solves went, the worst of each channel.
+    """
+
+    values: Array
+    info: SolveInfo
+
+
+def deviations(
+    system: System,
+    key: Array,
+    count: int,
+    batch: int = BATCH,
+    report: Callable[[str], None] = lambda message: None,
+) -> Samples:
+    """Draws of what the posterior leaves open, around its mean.
+
+    Args:
+      system: what the posterior was conditioned on.
+      key: of the draws.
+      count: how many.
+      batch: how many are solved for together.
+      report: is told how far the work is.
+
+    Returns:
+      (count, C, H, W) in decorrelated channels.
+
+    Raises:
+      ValueError: on a count or batch below 1.
+    """
+    check_positive_integer("count", count)
+    parts = list(in_batches(system, jax.random.split(key, count), batch, report))
+    values, solutions = zip(*parts, strict=True)
+    return Samples(jnp.concatenate(values), worst(system, solutions))
+
+
+def in_batches(
+    system: System, keys: Array, batch: int, report: Callable[[str], None]
+) -> Iterator[tuple[Array, MeanSolution]]:
+    """The deviations (at most `batch`, C, H, W) of one key each, and their solves."""
+    if system.tori is None:
+        drawn = _draw_dense(system, keys)
+        yield drawn, factorised(system, drawn)
+        return
+    for first, last in batches(len(keys), batch):
+        report(f"posterior samples: {first} of {len(keys)}")
+        yield _correct(system, keys[first:last])
+
+
+def batches(count: int, batch: int) -> Iterator[tuple[int, int]]:
+    """Consecutive ranges of at most `batch` that make up `count`."""
+    check_positive_integer("batch", batch)
+    for first in range(0, count, batch):
+        yield first, min(first + batch, count)
+
+
+def worst(system: System, solutions: Sequence[MeanSolution]) -> SolveInfo:
+    """One account of many solves: each channel's most iterations, largest residual."""
+    channels = len(system.covariances)
+
+    def gather(part: str, reduce: Callable[..., Array]) -> Array:
+        numbers = [getattr(solution, part) for solution in solutions]
+        return reduce(jnp.concatenate(numbers).reshape(-1, channels), axis=0)
+
+    return system.info(
+        MeanSolution(
+            mean=jnp.stack([jnp.max(jnp.abs(s.mean)) for s in solutions]),
+            level=gather("level", jnp.max),
+            iterations=gather("iterations", jnp.max),
+            residual=gather("residual", jnp.max),
+        )
+    )
+
+
+def factorised(system: System, found: Array) -> MeanSolution:
+    """The account of what took no iteration."""
+    zeros = jnp.zeros(len(system.covariances), found.dtype)
+    return MeanSolution(found, zeros, zeros.astype(int), zeros)
+
+
+@jax.jit
+def _correct(system: System, keys: Array) -> tuple[Array, MeanSolution]:
+    """Matheron's rule for one batch."""
+    tori = system.tori
+    assert tori is not None
+    mask, noise_std = system.observation.mask, system.observation.noise_std
+
+    def prior(key: Array) -> tuple[Array, Array]:
+        key_field, key_noise = jax.random.split(key)
+        field = sampling.draw_fields(key_field, tori, system.grid)
+        noise = jax.random.normal(key_noise, field.shape, field.dtype)
+        return field, mask[None] * (field + noise_std[None] * noise)
+
+    fields, data = jax.lax.map(prior, keys)
+    solution = system.stacked(len(keys)).solve(data.reshape(-1, *system.grid))
+    return fields - solution.mean.reshape(fields.shape), solution
+
+
+def _draw_dense(system: System, keys: Array) -> Array:
+    """Draws by the root of the posterior's covariance matrix."""
+    matrices = dense.posterior_covariance(system.covariances, system.observation)
+    sizes, axes = jnp.linalg.eigh(matrices)
+    root = axes * jnp.sqrt(jnp.maximum(sizes, 0))[:, None, :]
+
+    def draw(key: Array) -> Array:
+        white = jax.random.normal(key, root.shape[:2], root.dtype)
+        return jnp.einsum("cij,cj->ci", root, white, precision="highest")
+
+    return jax.vmap(draw)(keys).reshape(len(keys), len(root), *system.grid)

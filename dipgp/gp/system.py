@@ -1,0 +1,138 @@
+"""What a posterior is conditioned on, as linear equations to be solved again.
+
+The posterior mean, its samples and its variance answer to one set of equations with
+different right-hand sides.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+
+from dipgp.gp import dense, weights
+from dipgp.gp import field as field_form
+from dipgp.gp.colour import ChannelModel
+from dipgp.gp.conjugate_gradients import MeanSolution
+from dipgp.gp.toeplitz import Torus
+from dipgp.kernels.stationary import Covariance
+from dipgp.observations import Observation
+
+Array = jax.Array
+Form = Literal["weights", "field", "dense"]
+
+CONVERGED, ITERATION_LIMIT, NOT_FINITE, COVARIANCE_CUT = range(4)
+
+# Above this share of the sill, a covariance that the torus has changed is reported.
+LARGEST_COVARIANCE_ERROR = 1e-3
+
+_ADVICE = {
+    CONVERGED: "converged",
+    ITERATION_LIMIT: (
+        "the residual is still above the tolerance after the last iteration allowed; "
+        "try a larger max_iterations, a larger noise_std, or float64"
+    ),
+    NOT_FINITE: (
+        "the solution is not finite; look for extreme values in the image or the "
+        "covariance, or try float64"
+    ),
+    COVARIANCE_CUT: (
+        "the covariance does not level off inside the torus around the image, which "
+        "has changed it; try a shorter lengthscale or a larger reach"
+    ),
+}
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class SolveInfo:
+    """How the linear solves behind a posterior went.
+
+    Attributes:
+      iterations: (C,) conjugate-gradient steps of each decorrelated channel; 0 for a
+        dense solve.
+      residual: (C,) relative residual of the system that was solved, computed afresh
+        from the solution.
+      covariance_error: scalar; bound on the change of K by the torus, relative to its
+        sill.
+      code: scalar; CONVERGED, ITERATION_LIMIT, NOT_FINITE or COVARIANCE_CUT.
+    """
+
+    iterations: Array
+    residual: Array
+    covariance_error: Array
+    code: Array
+
+    @property
+    def converged(self) -> bool:
+        """Whether the mean is what it claims to be."""
+        return int(self.code) == CONVERGED
+
+    @property
+    def advice(self) -> str:
+        """What happened, and what to do about it."""
+        return _ADVICE[int(self.code)]
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class System:
+    """A process, what was seen of it, and how its equations are solved.
+
+    Attributes:
+      covariances: one for each decorrelated channel.
+      channels: directions of these channels in colour space.
+      observation: what was seen.
+      tori: the covariances around the image; None where matrices are factorised.
+      form: which equations are solved, and how.
+      tolerance: relative residual at which iterations stop.
+      max_iterations: at most so many.
+    """
+
+    covariances: tuple[Covariance, ...]
+    channels: ChannelModel
+    observation: Observation
+    tori: Torus | None
+    form: Form = field(metadata={"static": True})
+    tolerance: float = field(metadata={"static": True})
+    max_iterations: int = field(metadata={"static": True})
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """(H, W) in pixels."""
+        height, width = self.observation.mask.shape
+        return height, width
+
+    def solve(self, data: Array) -> MeanSolution:
+        """Posterior means of decorrelated data (C, H, W), zero where not seen."""
+        if self.tori is None:
+            return dense.solve(self.covariances, data, self.observation)
+        solve = weights.solve if self.form == "weights" else field_form.solve
+        return solve(
+            self.tori, data, self.observation, self.tolerance, self.max_iterations
+        )
+
+    def stacked(self, count: int) -> "System":
+        """The system of `count` images at once, whose channels follow one another."""
+        assert self.tori is not None
+        spectrum = jnp.concatenate([self.tori.spectrum] * count)
+        return replace(self, tori=replace(self.tori, spectrum=spectrum))
+
+    def info(self, solution: MeanSolution) -> SolveInfo:
+        """How it went."""
+        error = jnp.zeros((), solution.mean.dtype)
+        if self.tori is not None:
+            error = jnp.max(self.tori.error)
+        code = _code(solution, error, self.tolerance)
+        return SolveInfo(solution.iterations, solution.residual, error, code)
+
+
+def _code(solution: MeanSolution, error: Array, tolerance: float) -> Array:
+    # The residual computed afresh is above the recursive one that stopped the
+    # iteration, the more so the nearer the tolerance is to rounding.
+    failed = jnp.any(solution.residual > 3 * tolerance)
+    code = jnp.where(failed, ITERATION_LIMIT, CONVERGED)
+    code = jnp.where(error > LARGEST_COVARIANCE_ERROR, COVARIANCE_CUT, code)
+    finite = jnp.all(jnp.isfinite(solution.mean))
+    finite &= jnp.all(jnp.isfinite(solution.residual))
+    return jnp.where(finite, code, NOT_FINITE)
