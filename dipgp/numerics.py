@@ -5,6 +5,8 @@ is 1, where arccos and sqrt(1 - rho^2) have infinite slopes that automatic
 differentiation turns into NaN even when they are multiplied by zero.
 """
 
+import numbers
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -33,6 +35,14 @@ def check_not_negative(name: str, value: jax.typing.ArrayLike) -> None:
     """
     if not is_traced(value) and not _all(np.asarray(value) >= 0, value):
         raise ValueError(f"{name}: expected finite numbers >= 0, got {value}")
+
+
+def check_whole_number(name: str, value: object, least: int) -> None:
+    """Raises ValueError, naming the argument, unless a value is an integer >= least."""
+    if not isinstance(value, numbers.Integral) or int(value) < least:
+        raise ValueError(
+            f"{name}: expected a whole number of at least {least}, got {value}"
+        )
 
 
 def _all(condition: np.ndarray, value: jax.typing.ArrayLike) -> bool:

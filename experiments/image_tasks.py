@@ -14,13 +14,13 @@ import jax
 import numpy as np
 import scipy.stats
 
-from dipgp.observations import Observation, observe
+from dipgp.observations import Identity, LinearMap, Observation, observe
 from dipgp.summaries import ssim
 from experiments import common, methods, network_options, reporting, results
 from experiments.common import UserError, require
 from experiments.gp_method import GPOptions
 from experiments.network_settings import NetworkSettings, Running
-from experiments.restoration import Request, Restoration, identity
+from experiments.restoration import Request, Restoration
 from experiments.results import Record, Result
 
 # Stands in an observation whose noise a method is to estimate: one grey level.
@@ -89,7 +89,7 @@ class Problem:
     observation: Observation
     truth: np.ndarray | None
     shape: tuple[int, int, int] | None = None
-    forward: Callable[[jax.Array], jax.Array] = identity
+    forward: LinearMap = Identity()
     shown: np.ndarray | None = None
 
 

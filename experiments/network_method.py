@@ -142,6 +142,7 @@ def _configuration(
         "run": run,
         "seed": request.seed,
         "observation": seen.hexdigest(),
+        "forward": repr(request.forward),
         "shape": request.shape,
         **dataclasses.asdict(settings),
     }

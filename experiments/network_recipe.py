@@ -5,7 +5,6 @@ size.
 """
 
 import dataclasses
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -22,7 +21,12 @@ from dipgp.inference import (
     stopping,
 )
 from dipgp.inference.method import Method, Objective, Parameters
-from dipgp.observations import Observation, log_likelihood, mean_squared_error
+from dipgp.observations import (
+    LinearMap,
+    Observation,
+    log_likelihood,
+    mean_squared_error,
+)
 from experiments.network_settings import NetworkSettings
 
 Array = jax.Array
@@ -84,7 +88,7 @@ class Recipe:
     run: str
     settings: NetworkSettings
     channels: int
-    forward: Callable[[Array], Array]
+    forward: LinearMap
     rules: tuple[str, ...] = ()
 
     @property

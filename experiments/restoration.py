@@ -1,14 +1,13 @@
 """What a method is asked and hands back, so that tasks need not know methods."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
-import jax
 import numpy as np
 
-from dipgp.observations import Observation
+from dipgp.observations import Identity, LinearMap, Observation
 
 
 class Report(Protocol):
@@ -16,11 +15,6 @@ class Report(Protocol):
 
     def __call__(self, news: str, fraction: float | None = None) -> None:
         """Takes the latest news, and the part of the work that is done if known."""
-
-
-def identity(image: jax.Array) -> jax.Array:
-    """What is seen of an image where it is seen as it is."""
-    return image
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +41,7 @@ class Request:
     seed: int
     folder: Path | None
     report: Report
-    forward: Callable[[jax.Array], jax.Array] = identity
+    forward: LinearMap = Identity()
 
 
 @dataclasses.dataclass(frozen=True)

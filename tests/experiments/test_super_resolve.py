@@ -8,8 +8,8 @@ import pytest
 from absl import flags
 from PIL import Image
 
-from dipgp.decimation import LanczosDecimation
 from dipgp.images import load_image, save_image
+from dipgp.observations import Decimation
 from dipgp.summaries import psnr
 from experiments import (
     image_tasks,
@@ -115,7 +115,7 @@ class TestWhatAMethodIsAsked:
         super_resolve.run(config(factor=factor))
         (request,) = enlarging.requests
         truth = load_image(picture)
-        expected = LanczosDecimation(factor)(jnp.asarray(truth))
+        expected = Decimation(factor)(jnp.asarray(truth))
         assert expected.shape == (math.ceil(13 / factor), math.ceil(17 / factor), 3)
         np.testing.assert_array_equal(request.observation.values, expected)
         np.testing.assert_array_equal(request.observation.mask, 1)
@@ -143,7 +143,7 @@ class TestWhatAMethodIsAsked:
         super_resolve.run(config(options=GPOptions(noise_std=0.2)))
         (request,) = enlarging.requests
         np.testing.assert_allclose(request.observation.noise_std, 0.2, rtol=1e-6)
-        expected = LanczosDecimation(4)(jnp.asarray(load_image(picture)))
+        expected = Decimation(4)(jnp.asarray(load_image(picture)))
         np.testing.assert_array_equal(request.observation.values, expected)
 
     @pytest.mark.parametrize("float64", [False, True])
@@ -423,6 +423,6 @@ def test_the_command_line_restores_an_image(
     arguments = [f"--image={picture}", f"--output_dir={tmp_path / 'run'}"]
     assert binary(status, *arguments, "--factor=2", "--method=sgd_avg") == 0
     (request,) = enlarging.requests
-    assert request.forward == LanczosDecimation(2)
+    assert request.forward == Decimation(2)
     assert capsys.readouterr().out.startswith("waves: sgd_avg: PSNR ")
     assert files(tmp_path / "run") == FILES

@@ -1,0 +1,174 @@
+"""What all maps promise, and how they follow one another."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dipgp.observations import (
+    BayerMosaic,
+    Bilinear,
+    Blur,
+    Box,
+    Composition,
+    Decimation,
+    Identity,
+    Lanczos,
+    LinearMap,
+    gaussian_blur,
+    motion_blur,
+)
+
+# Two sizes of kernel entries, none of them symmetric, and some below 0.
+KERNEL = np.random.default_rng(5).normal(size=(3, 4)) + 0.4
+ROW = [[0.2, 0.5, 0.1, 0.4]]
+
+MAPS = {
+    "identity": Identity(),
+    "lanczos": Decimation(3, Lanczos(2)),
+    "box": Decimation(2, Box()),
+    "bilinear": Decimation(4, Bilinear()),
+    "circular": Blur(KERNEL),
+    "valid": Blur(KERNEL, "valid"),
+    "gaussian": gaussian_blur(0.8),
+    "motion": motion_blur(3.7, 30, "valid"),
+    "row": Blur(ROW, "valid"),
+    "mosaic": BayerMosaic("GBRG"),
+    "composition": Composition(
+        (Blur(KERNEL, "valid"), Decimation(2, Box()), BayerMosaic())
+    ),
+}
+COLOURS, COLUMNS = ("mosaic", "composition"), ("circular", "gaussian", "lanczos", "row")
+# Odd and not square; even and square; rows of pixels, for maps that take them.
+CASES = [
+    pytest.param(name, shape, id=f"{name}-{'x'.join(map(str, shape))}")
+    for name in MAPS
+    for shape in [(7, 11, 3), (6, 6, 1), (1, 9, 1)]
+    if not (name in COLOURS and shape[2] == 1)
+    and not (name not in (*COLUMNS, "box") and shape[0] == 1)
+]
+
+
+def draw(seed, shape):
+    return jnp.asarray(np.random.default_rng(seed).normal(size=shape))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def see(linear_map, image):
+    return linear_map(image)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 2))
+def spread(linear_map, values, shape):
+    return linear_map.adjoint(values, shape)
+
+
+@pytest.mark.parametrize(("name", "shape"), CASES)
+def test_the_adjoint_is_the_transpose_and_what_jax_derives(x64, name, shape):
+    linear_map = MAPS[name]
+    image = draw(1, shape)
+    seen = see(linear_map, image)
+    assert seen.shape == linear_map.output_shape(shape)
+    values = draw(2, seen.shape)
+    back = spread(linear_map, values, shape)
+    assert back.shape == shape
+    size = np.linalg.norm(seen) * np.linalg.norm(values)
+    assert abs(jnp.vdot(seen, values) - jnp.vdot(image, back)) <= 1e-12 * size
+    # The loss of a network is half a squared misfit, whose gradient is A^T (A f - y).
+    gradient = jax.jit(
+        jax.grad(lambda image: 0.5 * jnp.sum((linear_map(image) - values) ** 2))
+    )(image)
+    expected = spread(linear_map, seen - values, shape)
+    np.testing.assert_allclose(gradient, expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", MAPS)
+def test_precision_is_the_images(x64, name):
+    linear_map = MAPS[name]
+    image = draw(3, (7, 11, 3))
+    exact = see(linear_map, image)
+    rough = see(linear_map, image.astype("float32"))
+    assert exact.dtype == "float64"
+    assert rough.dtype == "float32"
+    np.testing.assert_allclose(rough, exact, atol=1e-5)
+    back = linear_map.adjoint(rough, image.shape)
+    assert back.dtype == "float32"
+    np.testing.assert_allclose(back, spread(linear_map, exact, image.shape), atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["lanczos", "valid", "mosaic", "composition"])
+def test_forward_derivatives_are_the_map_itself(x64, name):
+    linear_map = MAPS[name]
+    image, direction = draw(4, (7, 11, 3)), draw(5, (7, 11, 3))
+    _, along = jax.jvp(linear_map, (image,), (direction,))
+    np.testing.assert_allclose(along, see(linear_map, direction), atol=1e-12)
+
+
+def test_all_of_them_are_linear_maps_and_equal_ones_share_a_program():
+    @functools.partial(jax.jit, static_argnums=0)
+    def blur(linear_map, image):
+        return linear_map(image)
+
+    assert all(isinstance(linear_map, LinearMap) for linear_map in MAPS.values())
+    assert len(set(MAPS.values())) == len(MAPS)
+    image = jnp.ones((4, 5, 1))
+    for kernel in (np.eye(2), [[1, 0], [0, 1]], np.ones((2, 2))):
+        blur(Composition([Blur(kernel), Decimation(2)]), image)
+    assert blur._cache_size() == 2
+
+
+class TestComposition:
+    def test_it_is_the_product_of_its_maps_matrices(self, x64):
+        shape = (5, 4, 3)
+        maps = (gaussian_blur(0.5), Decimation(2), BayerMosaic())
+
+        def matrix(linear_map, shape):
+            basis = jnp.eye(np.prod(shape)).reshape(-1, *shape)
+            columns = jax.vmap(linear_map)(basis)
+            return np.asarray(columns).reshape(len(basis), -1).T
+
+        product, before = np.eye(np.prod(shape)), shape
+        for linear_map in maps:
+            product = matrix(linear_map, before) @ product
+            before = linear_map.output_shape(before)
+        found = matrix(Composition(maps), shape)
+        assert found.shape == (6, 60)
+        np.testing.assert_allclose(found, product, atol=1e-13)
+
+    @pytest.mark.parametrize("maps", [(), None, Identity()])
+    def test_no_maps_are_refused(self, maps):
+        with pytest.raises(ValueError, match=r"maps: expected a sequence.*try Ident"):
+            Composition(maps)
+
+    @pytest.mark.parametrize("stray", [jnp.sin, Identity, "blur"])
+    def test_what_is_no_linear_map_is_refused(self, stray):
+        with pytest.raises(ValueError, match="maps: expected linear maps, got"):
+            Composition((Identity(), stray))
+
+    def test_maps_that_do_not_fit_each_other_are_refused(self):
+        maps = Composition((BayerMosaic(), BayerMosaic()))
+        with pytest.raises(ValueError, match=r"three channels.*got 1"):
+            maps(jnp.ones((4, 4, 3)))
+
+
+@pytest.mark.parametrize("name", MAPS)
+class TestBadInput:
+    @pytest.mark.parametrize("shape", [(4, 4), (1, 4, 4, 3), (0, 4, 1)])
+    def test_what_is_no_image_is_refused(self, name, shape):
+        with pytest.raises(ValueError, match=r"shape: expected \(H, W, C\)"):
+            MAPS[name](jnp.zeros(shape))
+
+    def test_integers_are_refused(self, name):
+        with pytest.raises(ValueError, match=r"image: expected floating.*uint8; try"):
+            MAPS[name](jnp.zeros((8, 8, 3), jnp.uint8))
+
+    def test_values_of_another_image_are_refused(self, name):
+        with pytest.raises(ValueError, match=r"values: expected shape .*got \(5, 2, 2"):
+            MAPS[name].adjoint(jnp.zeros((5, 2, 2)), (9, 8, 3))
+
+    def test_values_that_are_integers_are_refused(self, name):
+        seen = MAPS[name].output_shape((9, 8, 3))
+        with pytest.raises(ValueError, match=r"values: expected floating.*int32"):
+            MAPS[name].adjoint(jnp.zeros(seen, jnp.int32), (9, 8, 3))
