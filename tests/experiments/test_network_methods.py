@@ -1,4 +1,5 @@
 import csv
+import functools
 import json
 import os
 import signal
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 from absl import flags
 
-from dipgp.observations import observe
+from dipgp.observations import Blur, observe
 from experiments import (
     denoise,
     gp_method,
@@ -191,6 +192,19 @@ class TestInterruptions:
         running = Running(log_every=5, checkpoint_minutes=60, resume=True)
         with pytest.raises(UserError, match=r"--resume: .*step_size = 0.02"):
             denoise.run(config("psgld", settings=settings, running=running))
+
+    def test_what_was_seen_through_another_map_does_not_go_on_from_a_checkpoint(
+        self, config, monkeypatch
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(network_run, "_news", end_at(5))
+            with pytest.raises(Interrupted):
+                denoise.run(config("psgld"))
+        blurred = functools.partial(image_tasks.Problem, forward=Blur([[1, 2]]))
+        monkeypatch.setattr(image_tasks, "Problem", blurred)
+        running = Running(log_every=5, checkpoint_minutes=60, resume=True)
+        with pytest.raises(UserError, match=r"--resume: .*forward = .Blur"):
+            denoise.run(config("psgld", running=running))
 
     def test_a_data_set_goes_on_with_the_images_that_are_left(
         self, averaging, config, tmp_path, photographs

@@ -9,7 +9,7 @@ from absl import flags
 from PIL import Image
 
 from dipgp.images import load_image, save_image
-from dipgp.observations import Decimation
+from dipgp.observations import Box, Decimation
 from dipgp.summaries import psnr
 from experiments import (
     image_tasks,
@@ -124,6 +124,13 @@ class TestWhatAMethodIsAsked:
         seen = request.forward(jnp.asarray(truth))
         np.testing.assert_array_equal(seen, request.observation.values)
 
+    def test_it_knows_the_filter_of_the_run(self, enlarging, config, picture):
+        super_resolve.run(config(factor=2, filter="box"))
+        (request,) = enlarging.requests
+        assert request.forward == Decimation(2, Box())
+        block = load_image(picture)[2:4, 4:6].mean(axis=(0, 1))
+        np.testing.assert_allclose(request.observation.values[1, 2], block, 1e-5)
+
     def test_ringing_of_the_filter_is_not_clipped(self, enlarging, config, tmp_path):
         save_image(tmp_path / "edge.png", np.repeat([0.0, 1.0], 8) * np.ones((16, 1)))
         super_resolve.run(config(factor=2, images=(str(tmp_path / "edge.png"),)))
@@ -173,6 +180,7 @@ class TestResults:
         assert written["experiment"] == "super_resolve"
         assert written["shape"] == [13, 17, 3]
         assert written["configuration"]["factor"] == 4
+        assert written["configuration"]["filter"] == "lanczos"
         assert [written[score] for score in SCORES] == [
             record[score] for score in SCORES
         ]
@@ -357,6 +365,14 @@ class TestBadInput:
         with pytest.raises(UserError, match="--noise_std=None: expected the noise"):
             config(options=GPOptions())
 
+    def test_a_filter_is_one_that_is_known(self, config):
+        with pytest.raises(UserError, match="--filter=hat: expected one of lanczos, "):
+            config(filter="hat")
+
+    def test_every_filter_of_the_flag_is_known(self):
+        assert super_resolve.FILTER.default in super_resolve.FILTERS
+        assert flags.FLAGS["filter"].parser.enum_values == [*super_resolve.FILTERS]
+
 
 class TestFlags:
     @staticmethod
@@ -377,9 +393,9 @@ class TestFlags:
             methods=("psgld",),
             networks={"psgld": light},
         )
-        given = ("--factor=3", "--noise_std=51", "--noisy", "--method=sgd,sgld")
-        found = self.read(binary, *given)
-        assert (found.factor, found.noisy) == (3, True)
+        given = ("--factor=3", "--filter=bilinear", "--noise_std=51", "--noisy")
+        found = self.read(binary, *given, "--method=sgd,sgld")
+        assert (found.factor, found.filter, found.noisy) == (3, "bilinear", True)
         assert found.options == GPOptions(noise_std=0.2)
         assert found.methods == ("sgd", "sgld") == tuple(found.networks)
 
@@ -413,7 +429,15 @@ class TestFlags:
     def test_help_shows_those_that_are_read(self):
         known = flags.FLAGS.get_key_flags_for_module(super_resolve)
         shown = {flag.name for flag in known}
-        assert shown >= {"factor", "image", "method", "noisy", "preset", "resume"}
+        assert shown >= {
+            "factor",
+            "filter",
+            "image",
+            "method",
+            "noisy",
+            "preset",
+            "resume",
+        }
         assert not shown & {"kernel", "sigma", "depth", "amplitude", "tolerance"}
 
 

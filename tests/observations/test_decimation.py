@@ -4,8 +4,6 @@ import pytest
 
 from dipgp.observations import Bilinear, Box, Decimation, Lanczos
 
-# Multiples of the factor, odd, prime, and smaller than the filter.
-SHAPES = [(16, 24, 3), (13, 17, 3), (5, 3, 2), (1, 9, 1), (1, 1, 1)]
 FILTERS = {"lanczos": Lanczos(), "box": Box(), "bilinear": Bilinear()}
 
 
@@ -77,7 +75,7 @@ def test_a_box_takes_the_mean_of_each_block(x64):
     ids=repr,
 )
 def test_constant_images_stay_constant(x64, decimate, dtype):
-    for shape in SHAPES:
+    for shape in ((13, 17, 3), (1, 3, 1)):  # prime, and smaller than the filter
         small = decimate(jnp.full(shape, 0.7, dtype))
         assert small.dtype == dtype
         assert small.shape == decimate.output_shape(shape)
