@@ -6,6 +6,7 @@ posterior.mean, posterior.info.advice
 
 from dipgp.gp.colour import ChannelModel, estimate_channels
 from dipgp.gp.conditional_draws import Samples
+from dipgp.gp.evidence import Evidence
 from dipgp.gp.matrix import MatrixPosterior, condition_matrix
 from dipgp.gp.posterior import Posterior, condition
 from dipgp.gp.sampling import draw_prior
@@ -16,6 +17,7 @@ from dipgp.gp.variance import Variance
 
 __all__ = [
     "ChannelModel",
+    "Evidence",
     "MatrixPosterior",
     "Posterior",
     "Samples",

@@ -41,19 +41,7 @@ def solve(
       ValueError: where the matrices would take more than `MEMORY_LIMIT_GIB`, or while
         the mask is traced by JAX.
     """
-    if numerics.is_traced(observation.mask):
-        raise ValueError(
-            "mask: expected known values for a dense solve, got one that JAX traces; "
-            'try method="weights"'
-        )
-    rows, columns = np.nonzero(np.asarray(observation.mask))
-    needed = memory_gib(rows.size, data.dtype)
-    if needed > MEMORY_LIMIT_GIB:
-        raise ValueError(
-            f"method: a dense solve with {rows.size} observed pixels would take "
-            f"{needed:.1f} GiB, the limit is {MEMORY_LIMIT_GIB:g}; "
-            'try method="weights"'
-        )
+    rows, columns = observed_pixels(observation)
     noise = jnp.square(observation.noise_std)[rows, columns]
     solutions = [
         _solve_channel(covariance, channel, noise, rows, columns)
@@ -66,6 +54,35 @@ def solve(
         iterations=jnp.zeros(len(means), int),
         residual=jnp.stack(residuals),
     )
+
+
+def observed_pixels(observation: Observation) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns of the observed pixels, if their matrices fit into memory.
+
+    Raises:
+      ValueError: where they would take more than `MEMORY_LIMIT_GIB`, or while the mask
+        is traced by JAX.
+    """
+    if numerics.is_traced(observation.mask):
+        raise ValueError(
+            "mask: expected known values for a dense solve, got one that JAX traces; "
+            'try method="weights"'
+        )
+    rows, columns = np.nonzero(np.asarray(observation.mask))
+    needed = memory_gib(rows.size, observation.values.dtype)
+    if needed > MEMORY_LIMIT_GIB:
+        raise ValueError(
+            f"method: a dense solve with {rows.size} observed pixels would take "
+            f"{needed:.1f} GiB, the limit is {MEMORY_LIMIT_GIB:g}; "
+            "try an iterative method"
+        )
+    return rows, columns
+
+
+def covariance_matrix(table: Array, rows: np.ndarray, columns: np.ndarray) -> Array:
+    """K - K(inf) between pixels, from the covariance's `lag_table`: (n, n)."""
+    down, right = rows + table.shape[0] // 2, columns + table.shape[1] // 2
+    return table[down[:, None] - rows[None, :], right[:, None] - columns[None, :]]
 
 
 def posterior_covariance(
@@ -128,9 +145,7 @@ def _all_pairs(
     height, width = shape
     table = lag_table(covariance, (height, width), dtype)
     rows, columns = (axis.ravel() for axis in np.indices(shape))
-    down = rows[:, None] - rows[None, :] + height - 1
-    right = columns[:, None] - columns[None, :] + width - 1
-    return table[down, right]
+    return covariance_matrix(table, rows, columns)
 
 
 def lag_table(
@@ -154,8 +169,7 @@ def _solve_channel(
 ) -> tuple[Array, Array, Array]:
     height, width = values.shape
     table = lag_table(covariance, (height, width), values.dtype)
-    down, right = rows + height - 1, columns + width - 1
-    matrix = table[down[:, None] - rows[None, :], right[:, None] - columns[None, :]]
+    matrix = covariance_matrix(table, rows, columns)
     observed = values[rows, columns]
     ones = jnp.ones_like(observed)
     factor = jax.scipy.linalg.cho_factor(matrix + jnp.diag(noise), lower=True)

@@ -26,9 +26,10 @@ import numpy as np
 import scipy.ndimage
 
 from dipgp import numerics
-from dipgp.gp import conditional_draws, toeplitz, variance
+from dipgp.gp import conditional_draws, evidence, toeplitz, variance
 from dipgp.gp.colour import ChannelModel, correlate, decorrelate, estimate_channels
 from dipgp.gp.conditional_draws import Samples
+from dipgp.gp.evidence import Evidence
 from dipgp.gp.system import Form, SolveInfo, System
 from dipgp.gp.variance import Variance
 from dipgp.kernels.layers import scale
@@ -127,6 +128,36 @@ class Posterior:
                 standard_error=estimate.standard_error[:, :, 0],
             )
         return estimate
+
+    def log_evidence(
+        self,
+        key: Array | None = None,
+        *,
+        method: evidence.Method = "automatic",
+        probes: int = evidence.PROBES,
+        steps: int = evidence.STEPS,
+    ) -> Evidence:
+        """How probable the covariances make what was seen; see `gp.evidence`.
+
+        It has derivatives by hyperparameters and noise where the covariance's are
+        traced by `jax.grad` and `condition` is told its reach; under `jax.jit` the mean
+        that is not asked for is not computed.
+
+        Args:
+          key: of the random signs of "lanczos".
+          method: a name in `gp.evidence`, or "automatic": "dense" on small grids, else
+            "lanczos".
+          probes: random signs, each a Lanczos run and for derivatives a linear solve.
+          steps: of Lanczos' iteration, whose vectors are all kept.
+
+        Returns:
+          The log evidence summed over channels, and its errors.
+
+        Raises:
+          ValueError: on an unknown method, or one that does not fit what was seen;
+            without a key where one is needed; on numbers below 1.
+        """
+        return evidence.estimate(self.system, key, method, probes, steps)
 
 
 def condition(

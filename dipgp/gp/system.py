@@ -23,6 +23,9 @@ Form = Literal["weights", "field", "dense"]
 
 CONVERGED, ITERATION_LIMIT, NOT_FINITE, COVARIANCE_CUT = range(4)
 
+# Up to so many pixels dense matrices take seconds.
+FEW_PIXELS = 48 * 48
+
 # Above this share of the sill, a covariance that the torus has changed is reported.
 LARGEST_COVARIANCE_ERROR = 1e-3
 

@@ -27,7 +27,7 @@ from dipgp import numerics
 from dipgp.gp import conditional_draws, dense, field
 from dipgp.gp.colour import ChannelModel
 from dipgp.gp.conjugate_gradients import MeanSolution
-from dipgp.gp.system import SolveInfo, System
+from dipgp.gp.system import FEW_PIXELS, SolveInfo, System
 
 Array = jax.Array
 Report = Callable[[str], None]
@@ -38,8 +38,6 @@ SOLVES = 32
 REPEATS = 2
 # Relative residual of probing's solves, which then weigh less than its own error.
 PROBING_TOLERANCE = 1e-3
-# Up to so many pixels dense matrices take seconds.
-FEW_PIXELS = 48 * 48
 
 
 class Variance(NamedTuple):

@@ -7,6 +7,7 @@ products with the torus a step: four FFTs.
 """
 
 import functools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -36,34 +37,70 @@ def solve(
       tolerance: relative residual to stop at.
       max_iterations: at most so many steps.
     """
-    mask = observation.mask[None]
-    noise = mask * jnp.square(observation.noise_std)[None]
-    pixels = jnp.sum(mask)
-
-    def average(images: Array) -> Array:
-        return jnp.sum(mask * images, axis=(1, 2), keepdims=True) / pixels
-
-    def project(images: Array) -> Array:
-        return mask * (images - average(images))
-
-    # On the complement of the weights that sum to zero both act as the identity, so
-    # that they are invertible there too; the data have no part in it.
-    def operator(images: Array) -> Array:
-        weights = project(images)
-        return project(tori.apply(weights) + noise * weights) + images - weights
-
-    response = 1 / (tori.spectrum + jnp.sum(noise) / pixels)
-
-    def preconditioner(images: Array) -> Array:
-        residuals = project(images)
-        return project(tori.filter(residuals, response)) + images - residuals
-
-    solution = conjugate_gradients.solve(
-        operator, project(data), preconditioner, tolerance, max_iterations
-    )
-    weights = project(solution.value)
+    contrasts = Contrasts(tori, observation)
+    solution = contrasts.invert(data, tolerance, max_iterations)
+    weights = contrasts.project(solution.value)
     field = tori.apply(weights)
-    level = average(data - field - noise * weights)
+    level = contrasts.average(data - field - contrasts.noise * weights)
     return MeanSolution(
         field + level, level[:, 0, 0], solution.iterations, solution.residual
     )
+
+
+class Contrasts(NamedTuple):
+    """The observed values up to a constant, and their covariance P (K + D) P.
+
+    Attributes:
+      tori: one covariance a channel.
+      observation: mask and noise.
+    """
+
+    tori: Torus
+    observation: Observation
+
+    @property
+    def mask(self) -> Array:
+        """(1, H, W)."""
+        return self.observation.mask[None]
+
+    @property
+    def noise(self) -> Array:
+        """(1, H, W), the noise variances, zero where nothing is observed."""
+        return self.mask * jnp.square(self.observation.noise_std)[None]
+
+    def average(self, images: Array) -> Array:
+        """Mean over the observed pixels."""
+        pixels = jnp.sum(self.mask)
+        return jnp.sum(self.mask * images, axis=(1, 2), keepdims=True) / pixels
+
+    def project(self, images: Array) -> Array:
+        """P: zero where nothing is observed, and zero on average."""
+        return self.mask * (images - self.average(images))
+
+    def covariance(self, images: Array) -> Array:
+        """P (K + D) P on the contrasts, the identity on their complement.
+
+        It is invertible there too, and data have no part in it.
+        """
+        weights = self.project(images)
+        spread = self.tori.apply(weights) + self.noise * weights
+        return self.project(spread) + images - weights
+
+    def invert(
+        self, data: Array, tolerance: float, max_iterations: int
+    ) -> conjugate_gradients.Solution:
+        """Weights of data (C, H, W)."""
+        response = 1 / (self.tori.spectrum + self.average(self.noise))
+
+        def preconditioner(images: Array) -> Array:
+            residuals = self.project(images)
+            filtered = self.tori.filter(residuals, response)
+            return self.project(filtered) + images - residuals
+
+        return conjugate_gradients.solve(
+            self.covariance,
+            self.project(data),
+            preconditioner,
+            tolerance,
+            max_iterations,
+        )
