@@ -15,8 +15,8 @@ noisy, and is estimated where absent:
 
   python -m experiments.denoise --image=dusk.jpg --noisy --noise_std=12
 
-Networks beside the Gaussian process, in one table and figure; --preset=smoke takes
-seconds, and --resume goes on with what was interrupted:
+Networks beside the Gaussian process, in one table and figure; --preset=smoke is for a
+first look (a minute), and --resume goes on with what was interrupted:
 
   python -m experiments.denoise --method=gp,sgd,sgd_input_avg,psgld
 

@@ -15,8 +15,8 @@ pixels' truth still in the image for scoring, or, with --noisy, gone for good:
   python -m experiments.inpaint --image=kate.png --mask=text.png
   python -m experiments.inpaint --image=scratched.png --mask=scratches.png --noisy
 
-Networks beside the Gaussian process, in one table and figure; --preset=smoke takes
-seconds, and --resume goes on with what was interrupted:
+Networks beside the Gaussian process, in one table and figure; --preset=smoke is for a
+first look (a minute), and --resume goes on with what was interrupted:
 
   python -m experiments.inpaint --method=gp,sgd,sgd_input_avg,psgld
 

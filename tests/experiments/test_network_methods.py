@@ -316,8 +316,16 @@ class TestSettings:
             "denoise", "light", "psgld", {"iterations": 100, "step_size": 0.5}
         )
         assert (found.iterations, found.step_size) == (100, 0.5)
-        assert found.burn_in < 100
+        assert found.burn_in == 50
         assert found.stop_at <= 100
+
+    @pytest.mark.parametrize(("iterations", "read_at"), [(450, 400), (300, 300)])
+    def test_a_shorter_descent_is_read_where_the_preset_says_or_at_its_end(
+        self, iterations, read_at
+    ):
+        given = {"iterations": iterations}
+        found = network_options.settings("denoise", "light", "sgd", given)
+        assert (found.iterations, found.stop_at) == (iterations, read_at)
 
     @pytest.mark.parametrize("experiment", ["denoise", "inpaint"])
     @pytest.mark.parametrize("preset", ["paper", "light", "smoke"])
