@@ -7,6 +7,7 @@ posterior.mean, posterior.info.advice
 from dipgp.gp.colour import ChannelModel, estimate_channels
 from dipgp.gp.conditional_draws import Samples
 from dipgp.gp.evidence import Evidence
+from dipgp.gp.fitting import Fit, fit
 from dipgp.gp.matrix import MatrixPosterior, condition_matrix
 from dipgp.gp.posterior import Posterior, condition
 from dipgp.gp.sampling import draw_prior
@@ -18,6 +19,7 @@ from dipgp.gp.variance import Variance
 __all__ = [
     "ChannelModel",
     "Evidence",
+    "Fit",
     "MatrixPosterior",
     "Posterior",
     "Samples",
@@ -29,5 +31,6 @@ __all__ = [
     "draw_prior",
     "estimate_channels",
     "find_reach",
+    "fit",
     "select",
 ]

@@ -1,0 +1,224 @@
+"""Continuous hyperparameters at the maximum of the evidence, with their errors.
+
+Discrete ones (depth, architecture) are compared by `gp.select`, or by the evidence that
+each fit ends with.
+"""
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.optimize
+
+from dipgp import numerics
+from dipgp.gp import evidence, toeplitz
+from dipgp.gp.colour import ChannelModel, estimate_channels
+from dipgp.gp.evidence import Evidence
+from dipgp.gp.system import FEW_PIXELS, Form, System
+from dipgp.kernels.layers import scale
+from dipgp.kernels.stationary import Covariance, CovarianceLike, as_covariance
+from dipgp.observations import Observation
+
+Array = jax.Array
+Family = Callable[[Mapping[str, Any]], CovarianceLike]
+Report = Callable[[str], None]
+
+# A torus is wide enough for processes that reach this much further than the one it was
+# made for. Where the search goes beyond, it goes on from there on a wider one.
+MARGIN = 2
+WIDENINGS = 3
+TOLERANCE = 1e-5
+MAX_ITERATIONS = 1000
+NOISE = "noise_std"
+
+
+class Fit(NamedTuple):
+    """Hyperparameters at the maximum of the evidence.
+
+    Attributes:
+      parameters: by name, "noise_std" among them where it was fitted.
+      relative_errors: by name, the standard deviation of the parameter's logarithm
+        under the curvature of the evidence at its maximum (Laplace's approximation,
+        flat prior on logarithms); infinite where the evidence does not tell.
+      covariance: of these parameters.
+      observation: with the noise that was fitted.
+      evidence: at the maximum.
+      converged: whether the search arrived.
+      evaluations: of the evidence and its gradient.
+    """
+
+    parameters: dict[str, float]
+    relative_errors: dict[str, float]
+    covariance: Covariance
+    observation: Observation
+    evidence: Evidence
+    converged: bool
+    evaluations: int
+
+
+def fit(
+    family: Family,
+    start: Mapping[str, float],
+    observation: Observation,
+    *,
+    fit_noise: bool = False,
+    channels: ChannelModel | None = None,
+    key: Array | None = None,
+    probes: int = evidence.PROBES,
+    steps: int = evidence.STEPS,
+    max_evaluations: int = 200,
+    report: Report = lambda message: None,
+) -> Fit:
+    """Climbs the evidence by its gradient, in the logarithms of the parameters.
+
+    On small grids the evidence is exact, on larger ones it comes from random signs that
+    stay the same throughout, so that the search sees a smooth function.
+
+    Args:
+      family: from positive parameters by name to a covariance; traced by JAX.
+      start: a first guess of each; the climb ends on the nearest hill.
+      observation: what was seen; its noise_std is known, or where `fit_noise` is true
+        right up to a factor.
+      fit_noise: whether that factor is fitted too, as the parameter "noise_std", the
+        root mean square of the noise's standard deviations over the observed pixels.
+      channels: directions and variances of independent channels; estimated by default.
+      key: of the random signs; needed on grids of more than `FEW_PIXELS` pixels.
+      probes: random signs.
+      steps: of Lanczos' iteration.
+      max_evaluations: of the evidence at most.
+      report: is told how far the search is.
+
+    Returns:
+      The fit; look at `converged`.
+
+    Raises:
+      ValueError: on a start that is not positive, on a name used twice, without a key
+        where one is needed, or on a covariance that is not finite at the start.
+    """
+    observed = np.asarray(observation.mask) != 0
+    spread = np.asarray(observation.noise_std, np.float64)[observed]
+    guess = {name: float(value) for name, value in start.items()}
+    if fit_noise:
+        if NOISE in guess:
+            raise ValueError(f"start: expected no {NOISE!r} where fit_noise is true")
+        guess[NOISE] = float(np.sqrt(np.mean(spread**2)))
+    if not guess:
+        raise ValueError("start: expected at least one parameter, got none")
+    for name, value in guess.items():
+        numerics.check_positive(f"start[{name!r}]", value)
+    if channels is None:
+        channels = estimate_channels(observation)
+    names = tuple(guess)
+    first = np.log([guess[name] for name in names])
+    unit = observation.noise_std / (guess[NOISE] if fit_noise else 1.0)
+    small = observation.mask.size <= FEW_PIXELS
+    if not small and key is None:
+        raise ValueError(
+            "key: expected a key for the random signs, got None; try jax.random.key(0)"
+        )
+
+    def reach_of(logs: np.ndarray) -> tuple[int, int]:
+        named = dict(zip(names, np.exp(logs).tolist(), strict=True))
+        named.pop(NOISE if fit_noise else "", None)
+        height, width = observed.shape
+        return toeplitz.find_reach(as_covariance(family(named)), (height, width))
+
+    def judge(logs: Array, reach: tuple[int, int] | None) -> Evidence:
+        named = dict(zip(names, jnp.exp(logs), strict=True))
+        noise_std = unit * named.pop(NOISE) if fit_noise else unit
+        seen = observation._replace(noise_std=noise_std)
+        system = _system(family(named), seen, channels, reach)
+        method: evidence.Method = "dense" if small else "lanczos"
+        return evidence.estimate(system, key, method, probes, steps)
+
+    @functools.partial(jax.jit, static_argnums=1)
+    def climb(logs: Array, reach: tuple[int, int] | None) -> tuple[Array, Array]:
+        return jax.value_and_grad(lambda logs: -judge(logs, reach).value)(logs)
+
+    count = 0
+
+    def height(
+        logs: np.ndarray, reach: tuple[int, int] | None
+    ) -> tuple[float, np.ndarray]:
+        nonlocal count
+        count += 1
+        value, slope = climb(jnp.asarray(logs, observation.values.dtype), reach)
+        pairs = zip(names, np.exp(logs), strict=True)
+        told = ", ".join(f"{name} {parameter:.4g}" for name, parameter in pairs)
+        report(f"evidence {-float(value):.2f} at {told}")
+        return float(value), np.asarray(slope, np.float64)
+
+    at, reach = first, None
+    for _ in range(WIDENINGS):
+        if not small:
+            down, right = reach_of(at)
+            reach = (MARGIN * down, MARGIN * right)
+        if not np.isfinite(height(at, reach)[0]):
+            raise ValueError(
+                f"start: expected parameters with a finite evidence, got {guess}"
+            )
+        result = scipy.optimize.minimize(
+            height,
+            at,
+            (reach,),
+            jac=True,
+            method="L-BFGS-B",
+            # A factor of a million each way is not a guess any more.
+            bounds=[(log - 14, log + 14) for log in first],
+            options={"maxfun": max_evaluations},
+        )
+        at = result.x
+        if reach is None or all(np.less_equal(reach_of(at), reach)):
+            break
+    errors = _errors(lambda logs: height(logs, reach)[1], at)
+    values = dict(zip(names, np.exp(at).tolist(), strict=True))
+    parameters = {name: value for name, value in values.items() if name != NOISE}
+    fitted = observation
+    if fit_noise:
+        fitted = observation._replace(noise_std=unit * values[NOISE])
+    return Fit(
+        parameters=values,
+        relative_errors=dict(zip(names, errors, strict=True)),
+        covariance=as_covariance(family(parameters)),
+        observation=fitted,
+        evidence=judge(jnp.asarray(at, observation.values.dtype), reach),
+        converged=bool(result.success),
+        evaluations=count,
+    )
+
+
+def _system(
+    covariance: CovarianceLike,
+    observation: Observation,
+    channels: ChannelModel,
+    reach: tuple[int, int] | None,
+) -> System:
+    """The equations of one covariance, those of a small grid as matrices."""
+    process = as_covariance(covariance)
+    each = tuple(scale(process, variance) for variance in channels.variances)
+    height, width = observation.mask.shape
+    tori = None
+    if reach is not None:
+        grid = (height, width)
+        tori = toeplitz.embed(each, grid, reach, observation.values.dtype)
+    form: Form = "dense" if tori is None else "weights"
+    return System(each, channels, observation, tori, form, TOLERANCE, MAX_ITERATIONS)
+
+
+def _errors(
+    slope: Callable[[np.ndarray], np.ndarray], at: np.ndarray, step: float = 0.02
+) -> list[float]:
+    """Standard deviations under the curvature of a potential at its minimum."""
+    rows = [
+        (slope(at + shift) - slope(at - shift)) / (2 * step)
+        for shift in step * np.eye(at.size)
+    ]
+    curvature = (np.stack(rows) + np.stack(rows).T) / 2
+    sizes, axes = np.linalg.eigh(curvature)
+    inverse = np.where(sizes > 0, 1 / np.where(sizes > 0, sizes, 1), np.inf)
+    with np.errstate(invalid="ignore"):
+        variances = np.nansum(np.square(axes) * inverse[None], axis=1)
+    return np.sqrt(variances).tolist()
