@@ -122,11 +122,12 @@ def _correct(system: System, keys: Array) -> tuple[Array, MeanSolution]:
     def prior(key: Array) -> tuple[Array, Array]:
         key_field, key_noise = jax.random.split(key)
         field = sampling.draw_fields(key_field, tori, system.grid)
-        noise = jax.random.normal(key_noise, field.shape, field.dtype)
-        return field, mask[None] * (field + noise_std[None] * noise)
+        seen = system.see(field)
+        noise = jax.random.normal(key_noise, seen.shape, seen.dtype)
+        return field, mask[None] * (seen + noise_std[None] * noise)
 
     fields, data = jax.lax.map(prior, keys)
-    solution = system.stacked(len(keys)).solve(data.reshape(-1, *system.grid))
+    solution = system.stacked(len(keys)).solve(data.reshape(-1, *mask.shape))
     return fields - solution.mean.reshape(fields.shape), solution
 
 

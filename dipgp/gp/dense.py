@@ -124,7 +124,7 @@ def posterior_covariance(
     noise = jnp.square(observation.noise_std).ravel()[seen]
 
     def leave_open(covariance: Covariance) -> Array:
-        between = _all_pairs(covariance, mask.shape, mask.dtype)
+        between = all_pairs(covariance, mask.shape, mask.dtype)
         cross = between[seen]
         root = jnp.linalg.cholesky(cross[:, seen] + jnp.diag(noise))
         ones = jnp.ones((len(seen), 1), cross.dtype)
@@ -138,7 +138,7 @@ def posterior_covariance(
     return jnp.stack([leave_open(covariance) for covariance in covariances])
 
 
-def _all_pairs(
+def all_pairs(
     covariance: Covariance, shape: tuple[int, ...], dtype: np.typing.DTypeLike
 ) -> Array:
     """K - K(inf) between all pixels of a grid, row by row: (H W, H W)."""

@@ -13,6 +13,7 @@ variance at frequency zero, 1 / S = 0 there; it is the mean of f over the torus.
 """
 
 import functools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -43,7 +44,7 @@ def solve(
       tolerance: relative residual to stop at, in the coordinates u.
       max_iterations: at most so many steps.
     """
-    precision = _precision(observation)
+    precision = inverse_noise(observation)
     pixels = jnp.sum(observation.mask)
     start = jnp.sum(observation.mask[None] * data, (1, 2), keepdims=True) / pixels
     found = _invert(
@@ -72,11 +73,70 @@ def apply_posterior_covariance(
     Returns:
       The products as `mean`, and how the solves went.
     """
-    precision = _precision(observation)
+    precision = inverse_noise(observation)
     return _invert(tori, images, precision, tolerance, max_iterations)
 
 
-def _precision(observation: Observation) -> Array:
+class Coordinates(NamedTuple):
+    """The coordinates u = f sqrt(w + 1 / S) of images f on their torus.
+
+    Half a spectrum stands for a real image: coefficients are (N, 2, P1, P2 // 2 + 1),
+    real and imaginary parts.
+
+    Attributes:
+      prior: (N, P1, P2 // 2 + 1), what K^-1 becomes: 1 / (1 + w S), and 0 at
+        frequency zero.
+      analysis: multiplies the transform of W f, w f or the like.
+      synthesis: multiplies u before it is transformed back into f.
+      size: (P1, P2).
+      grid: (H, W), the part of the torus that is the image.
+    """
+
+    prior: Array
+    analysis: Array
+    synthesis: Array
+    size: tuple[int, int]
+    grid: tuple[int, int]
+
+    def to_images(self, coefficients: Array) -> Array:
+        """Images (N, H, W) of coefficients, the torus around them cut off."""
+        scaled = self.synthesis * jax.lax.complex(
+            coefficients[:, 0], coefficients[:, 1]
+        )
+        height, width = self.grid
+        return jnp.fft.irfft2(scaled, s=self.size)[:, :height, :width]
+
+    def to_coefficients(self, images: Array) -> Array:
+        """The transpose of `to_images`."""
+        scaled = self.analysis * jnp.fft.rfft2(images, s=self.size)
+        return jnp.stack([scaled.real, scaled.imag], axis=1)
+
+    def levels(self, coefficients: Array) -> Array:
+        """(N,) means of f over the torus, which are the unknown levels."""
+        first = self.synthesis[:, 0, 0] * coefficients[:, 0, 0, 0]
+        return first / (self.size[0] * self.size[1])
+
+
+def coordinates(tori: Torus, largest: Array, grid: tuple[int, int]) -> Coordinates:
+    """The coordinates for a scalar w, `largest`, and one image a torus."""
+    spectrum = tori.spectrum
+    gain = jnp.sqrt(spectrum / (1 + largest * spectrum))
+    gain = gain.at[:, 0, 0].set(1 / jnp.sqrt(largest))
+    prior = (1 / (1 + largest * spectrum)).at[:, 0, 0].set(0)
+
+    # Each entry of half a spectrum counts for the two frequencies that it holds, so
+    # that the dot products of the iteration are those of images.
+    shares = np.full(spectrum.shape[1:], 2.0, np.float64)
+    shares[:, 0] = 1
+    if tori.size[1] % 2 == 0:
+        shares[:, -1] = 1
+    unit = np.sqrt(shares / (tori.size[0] * tori.size[1]))
+    analysis = gain * jnp.asarray(unit, gain.dtype)[None]
+    synthesis = gain / jnp.asarray(unit, gain.dtype)[None]
+    return Coordinates(prior, analysis, synthesis, tori.size, grid)
+
+
+def inverse_noise(observation: Observation) -> Array:
     """W, the inverse noise variances; 0 where nothing is observed."""
     return observation.mask / jnp.square(observation.noise_std)
 
@@ -90,45 +150,22 @@ def _invert(
 ) -> MeanSolution:
     """Solves (W + K^-1) f = images on the torus around the images."""
     height, width = images.shape[1:]
-    largest = jnp.max(precision)
-    spectrum = tori.spectrum
-    gain = jnp.sqrt(spectrum / (1 + largest * spectrum))
-    gain = gain.at[:, 0, 0].set(1 / jnp.sqrt(largest))
-    prior = (1 / (1 + largest * spectrum)).at[:, 0, 0].set(0)
-
-    # Half a spectrum stands for a real image: each entry counts for the two frequencies
-    # it holds, so that the dot products of the iteration are those of images.
-    shares = np.full(spectrum.shape[1:], 2.0, np.float64)
-    shares[:, 0] = 1
-    if tori.size[1] % 2 == 0:
-        shares[:, -1] = 1
-    unit = np.sqrt(shares / (tori.size[0] * tori.size[1]))
-    analysis = gain * jnp.asarray(unit, gain.dtype)[None]
-    synthesis = gain / jnp.asarray(unit, gain.dtype)[None]
-
-    def to_image(coefficients: Array) -> Array:
-        scaled = synthesis * jax.lax.complex(coefficients[:, 0], coefficients[:, 1])
-        return jnp.fft.irfft2(scaled, s=tori.size)[:, :height, :width]
-
-    def to_coefficients(images: Array) -> Array:
-        scaled = analysis * jnp.fft.rfft2(images, s=tori.size)
-        return jnp.stack([scaled.real, scaled.imag], axis=1)
+    around = coordinates(tori, jnp.max(precision), (height, width))
 
     def operator(coefficients: Array) -> Array:
-        seen = precision[None] * to_image(coefficients)
-        return prior[:, None] * coefficients + to_coefficients(seen)
+        seen = precision[None] * around.to_images(coefficients)
+        return around.prior[:, None] * coefficients + around.to_coefficients(seen)
 
     solution = conjugate_gradients.solve(
         operator,
-        to_coefficients(images),
+        around.to_coefficients(images),
         lambda coefficients: coefficients,
         tolerance,
         max_iterations,
     )
-    first = synthesis[:, 0, 0] * solution.value[:, 0, 0, 0]
     return MeanSolution(
-        to_image(solution.value),
-        first / (tori.size[0] * tori.size[1]),
+        around.to_images(solution.value),
+        around.levels(solution.value),
         solution.iterations,
         solution.residual,
     )

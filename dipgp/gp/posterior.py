@@ -13,12 +13,13 @@ neither the mean nor the arithmetic.
 The same equations are solved in either of two forms, for the weights a
 (`dipgp.gp.weights`) or for the field g + m itself (`dipgp.gp.field`). Both cost a few
 FFTs a step, so time and memory grow with the pixels and not with their cube and square;
-which takes fewer steps depends on the mask.
+which takes fewer steps depends on the mask. What is seen through a linear map, as of
+a blurred or coarser picture, takes the second (`dipgp.gp.through`).
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -26,18 +27,17 @@ import numpy as np
 import scipy.ndimage
 
 from dipgp import numerics
-from dipgp.gp import conditional_draws, evidence, toeplitz, variance
-from dipgp.gp.colour import ChannelModel, correlate, decorrelate, estimate_channels
+from dipgp.gp import arguments, conditional_draws, evidence, toeplitz, variance
+from dipgp.gp.arguments import Method
+from dipgp.gp.colour import ChannelModel, correlate
 from dipgp.gp.conditional_draws import Samples
 from dipgp.gp.evidence import Evidence
-from dipgp.gp.system import Form, SolveInfo, System
+from dipgp.gp.system import SolveInfo, System
 from dipgp.gp.variance import Variance
-from dipgp.kernels.layers import scale
-from dipgp.kernels.stationary import Covariance, CovarianceLike, as_covariance
-from dipgp.observations import Observation, observe
+from dipgp.kernels.stationary import CovarianceLike
+from dipgp.observations import LinearMap, Observation
 
 Array = jax.Array
-Method = Literal["automatic", Form]
 
 # With no missing pixel further than this from an observed one, the field form is ahead,
 # by 2 times for rough covariances and 40 for smooth ones behind a 50 % random mask;
@@ -167,6 +167,8 @@ def condition(
     noise_std: jax.typing.ArrayLike | None = None,
     *,
     observation: Observation | None = None,
+    through: LinearMap | None = None,
+    image_shape: tuple[int, ...] | None = None,
     channels: ChannelModel | None = None,
     method: Method = "automatic",
     tolerance: float | None = None,
@@ -183,10 +185,15 @@ def condition(
       mask: (H, W), true where a pixel is observed; everything by default.
       noise_std: standard deviation of the noise in the values' units, scalar or (H, W).
       observation: instead of the three above.
+      through: a map A from the image to what is seen of it, before mask and noise,
+        which are then those of A f. By default the image is seen as it is.
+      image_shape: (H, W, C) of the image, with a map.
       channels: directions and variances of independent channels in colour space;
-        estimated from the observed pixels by default.
+        estimated from the observed pixels by default, as they are. Needed where a map
+        makes another number of channels of them.
       method: "weights" or "field", the two iterative forms; "automatic" picks one by
-        the mask's widest gap; "dense" factorises the matrix, for small images.
+        the mask's widest gap; "dense" factorises the matrix, for small images. Through
+        a map there is "field".
       tolerance: relative residual at which the iteration stops. The default is within
         about 0.01 dB of the limit on photographs in float32; an agreement with dense
         solutions to many digits takes 1e-10 and float64.
@@ -196,28 +203,26 @@ def condition(
         (`find_reach` tells it outside).
 
     Returns:
-      The posterior, in the values' dtype.
+      The posterior of the image, in the values' dtype.
 
     Raises:
       ValueError: on arguments that do not fit together, and for a dense solve that
         would not fit into memory. An iteration that does not converge is no error: it
         is reported by `info`.
     """
-    observation, grey = _observation(observation, values, mask, noise_std)
-    _check_controls(method, tolerance, max_iterations)
-    count = observation.values.shape[-1]
-    if channels is None:
-        channels = estimate_channels(observation)
-    covariances = _channel_covariances(covariance, channels, count)
-    data = decorrelate(observation.values, channels)
+    observation, grey = arguments.read_observation(observation, values, mask, noise_std)
+    arguments.check_controls(method, tolerance, max_iterations)
+    shape = arguments.shape_of_image(observation, through, image_shape, method)
+    channels = arguments.channel_model(channels, observation, shape[2])
+    covariances = arguments.channel_covariances(covariance, channels, shape[2])
     if method == "automatic":
-        method = choose_form(observation.mask)
+        method = "field" if through is not None else choose_form(observation.mask)
     if tolerance is None:
         tolerance = TOLERANCES.get(method, 1.0)
     tori = None
     if method != "dense":
-        grid = (data.shape[1], data.shape[2])
-        tori = toeplitz.embed(covariances, grid, reach, data.dtype)
+        dtype = observation.values.dtype
+        tori = toeplitz.embed(covariances, shape[:2], reach, dtype)
     system = System(
         tuple(covariances),
         channels,
@@ -226,67 +231,15 @@ def condition(
         method,
         tolerance,
         max_iterations,
+        through,
+        None if through is None else shape,
     )
-    solution = system.solve(data)
+    solution = system.solve(system.data(observation.values))
     mean = correlate(solution.mean, channels)
     level = jnp.matmul(channels.rotation, solution.level, precision="highest")
-    if grey:
+    if grey and shape[2] == 1:
         mean, level = mean[:, :, 0], level[0]
     return Posterior(mean, level, system.info(solution), system)
-
-
-def _observation(
-    observation: Observation | None,
-    values: jax.typing.ArrayLike | None,
-    mask: jax.typing.ArrayLike | None,
-    noise_std: jax.typing.ArrayLike | None,
-) -> tuple[Observation, bool]:
-    """The checked observation, and whether values came without a channel axis."""
-    if observation is not None:
-        if values is not None or mask is not None or noise_std is not None:
-            raise ValueError(
-                "observation: expected it alone, got values, mask or noise_std as well"
-            )
-        values, mask, noise_std = observation
-        return observe(values, mask, noise_std=noise_std), False
-    if values is None or noise_std is None:
-        raise ValueError(
-            "values, noise_std: expected both where there is no observation, got None"
-        )
-    return observe(values, mask, noise_std=noise_std), np.ndim(values) == 2
-
-
-def _check_controls(
-    method: Method, tolerance: float | None, max_iterations: int
-) -> None:
-    if method not in get_args(Method):
-        known = ", ".join(get_args(Method))
-        raise ValueError(f"method: expected one of {known}, got {method!r}")
-    if tolerance is not None and not 0 < tolerance < 1:
-        raise ValueError(f"tolerance: expected a number in (0, 1), got {tolerance!r}")
-    if max_iterations < 1:
-        raise ValueError(f"max_iterations: expected at least 1, got {max_iterations!r}")
-
-
-def _channel_covariances(
-    covariance: CovarianceLike | Sequence[CovarianceLike],
-    channels: ChannelModel,
-    count: int,
-) -> list[Covariance]:
-    """One covariance for each decorrelated channel, its variance included."""
-    if np.shape(channels.rotation) != (count, count):
-        raise ValueError(
-            f"channels: expected a rotation of shape {(count, count)}, got "
-            f"{np.shape(channels.rotation)}"
-        )
-    given = list(covariance) if isinstance(covariance, Sequence) else [covariance]
-    if len(given) not in (1, count):
-        raise ValueError(
-            f"covariance: expected one, or one for each of {count} channels, got "
-            f"{len(given)}"
-        )
-    each = [as_covariance(k) for k in (given * count if len(given) == 1 else given)]
-    return [scale(k, v) for k, v in zip(each, channels.variances, strict=True)]
 
 
 def choose_form(mask: Array) -> Literal["weights", "field"]:

@@ -12,11 +12,12 @@ import jax.numpy as jnp
 
 from dipgp.gp import dense, weights
 from dipgp.gp import field as field_form
-from dipgp.gp.colour import ChannelModel
+from dipgp.gp import through as through_form
+from dipgp.gp.colour import ChannelModel, correlate, decorrelate
 from dipgp.gp.conjugate_gradients import MeanSolution
 from dipgp.gp.toeplitz import Torus
 from dipgp.kernels.stationary import Covariance
-from dipgp.observations import Observation
+from dipgp.observations import LinearMap, Observation
 
 Array = jax.Array
 Form = Literal["weights", "field", "dense"]
@@ -90,6 +91,9 @@ class System:
       form: which equations are solved, and how.
       tolerance: relative residual at which iterations stop.
       max_iterations: at most so many.
+      through: what the image is seen through, before the mask; None where it is seen
+        as it is, which has solvers of its own.
+      image_shape: (H, W, C) of the image seen through a map, otherwise None.
     """
 
     covariances: tuple[Covariance, ...]
@@ -99,17 +103,57 @@ class System:
     form: Form = field(metadata={"static": True})
     tolerance: float = field(metadata={"static": True})
     max_iterations: int = field(metadata={"static": True})
+    through: LinearMap | None = field(default=None, metadata={"static": True})
+    image_shape: tuple[int, int, int] | None = field(
+        default=None, metadata={"static": True}
+    )
 
     @property
     def grid(self) -> tuple[int, int]:
-        """(H, W) in pixels."""
-        height, width = self.observation.mask.shape
-        return height, width
+        """(H, W) of the image in pixels."""
+        shape = self.image_shape or self.observation.mask.shape
+        return shape[0], shape[1]
+
+    @property
+    def directions(self) -> ChannelModel:
+        """Channels in which the posterior falls apart into independent ones.
+
+        The prior's, unless a map couples them: then variances are told of colours.
+        """
+        if self.through is None:
+            return self.channels
+        count = len(self.covariances)
+        dtype = self.observation.mask.dtype
+        return ChannelModel(jnp.eye(count, dtype=dtype), jnp.ones(count, dtype))
+
+    def data(self, values: Array) -> Array:
+        """Values (h, w, c) in the form that `solve` takes, (c, h, w)."""
+        if self.through is None:
+            return decorrelate(values, self.channels)
+        return jnp.moveaxis(values, -1, 0)
+
+    def see(self, fields: Array) -> Array:
+        """Data of independent channels (C, H, W), without mask and noise."""
+        if self.through is None:
+            return fields
+        return self.data(self.through(correlate(fields, self.channels)))
 
     def solve(self, data: Array) -> MeanSolution:
-        """Posterior means of decorrelated data (C, H, W), zero where not seen."""
+        """Posterior means (C, H, W) of data (c, h, w), zero where not seen."""
         if self.tori is None:
             return dense.solve(self.covariances, data, self.observation)
+        if self.through is not None:
+            assert self.image_shape is not None
+            return through_form.solve(
+                self.tori,
+                data,
+                self.observation,
+                self.channels,
+                self.through,
+                self.image_shape,
+                self.tolerance,
+                self.max_iterations,
+            )
         solve = weights.solve if self.form == "weights" else field_form.solve
         return solve(
             self.tori, data, self.observation, self.tolerance, self.max_iterations

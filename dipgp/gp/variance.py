@@ -11,6 +11,9 @@ probing     with P the posterior's covariance and z random signs on every s-th r
             Its error falls as fast as the posterior's covariance does with distance.
 samples     the mean square of draws, with a relative error of sqrt(2 / draws) anywhere.
 
+An image that is seen through a linear map has "dense", in which its channels are one
+matrix, and "samples".
+
 `python -m benchmarks.gp_variance` measures all of them against the dense matrices.
 """
 
@@ -24,8 +27,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from dipgp import numerics
-from dipgp.gp import conditional_draws, dense, field
-from dipgp.gp.colour import ChannelModel
+from dipgp.gp import conditional_draws, dense, dense_through, field
+from dipgp.gp.colour import ChannelModel, correlate
 from dipgp.gp.conjugate_gradients import MeanSolution
 from dipgp.gp.system import FEW_PIXELS, SolveInfo, System
 
@@ -73,10 +76,15 @@ def estimate(
         raise ValueError(f"method: expected one of {known}, got {method!r}")
     if method == "automatic":
         method = choose(system)
+    if system.through is not None and method in ("stationary", "probing"):
+        raise ValueError(
+            'method: expected "samples", or "dense" for small images, where an image '
+            f"is seen through a linear map, got {method!r}"
+        )
     if method in ("dense", "stationary"):
         value = _dense(system) if method == "dense" else _stationary(system)
         info = system.info(conditional_draws.factorised(system, value))
-        return _in_colours(system.channels, value, jnp.zeros_like(value), info)
+        return _in_colours(system.directions, value, jnp.zeros_like(value), info)
     if key is None:
         raise ValueError(
             f"key: expected a key for the random method {method!r}, got None; try "
@@ -95,6 +103,9 @@ def choose(system: System) -> Literal["dense", "stationary", "probing", "samples
     mask, noise_std = system.observation.mask, system.observation.noise_std
     if numerics.is_traced((mask, noise_std)):
         return "samples"
+    if system.through is not None:
+        unknowns = math.prod(system.grid) * len(system.covariances)
+        return "dense" if unknowns <= FEW_PIXELS else "samples"
     if system.tori is None or mask.size <= FEW_PIXELS:
         return "dense"
     if np.asarray(mask).all() and np.ptp(np.asarray(noise_std)) == 0:
@@ -116,7 +127,17 @@ def _in_colours(
 
 
 def _dense(system: System) -> Array:
-    """(C, H, W), the diagonals of the matrices."""
+    """(C, H, W) along `System.directions`, the diagonals of the matrices."""
+    if system.through is not None:
+        assert system.image_shape is not None
+        matrix = dense_through.posterior_covariance(
+            system.covariances,
+            system.observation,
+            system.channels,
+            system.through,
+            system.image_shape,
+        )
+        return jnp.diagonal(matrix).reshape(-1, *system.grid)
     matrices = dense.posterior_covariance(system.covariances, system.observation)
     return jnp.diagonal(matrices, axis1=1, axis2=2).reshape(-1, *system.grid)
 
@@ -148,11 +169,14 @@ def _sampled(
     total, solutions = jnp.zeros((), system.observation.values.dtype), []
     keys = jax.random.split(key, count)
     for drawn, solution in conditional_draws.in_batches(system, keys, batch, report):
+        if system.through is not None:
+            drawn = jnp.moveaxis(correlate(drawn, system.channels), -1, 1)
         total = total + jnp.sum(jnp.square(drawn), axis=0)
         solutions.append(solution)
     value = total / count
     info = conditional_draws.worst(system, solutions)
-    return _in_colours(system.channels, value, value * math.sqrt(2 / count), info)
+    error = value * math.sqrt(2 / count)
+    return _in_colours(system.directions, value, error, info)
 
 
 def _probed(

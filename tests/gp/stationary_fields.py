@@ -3,6 +3,7 @@
 Everything here is plain NumPy on all pairs of pixels, for small grids in 64 bits.
 """
 
+import jax
 import numpy as np
 
 from dipgp import architecture, kernels
@@ -108,3 +109,52 @@ def open_covariance(covariance, mask, noise_std):
     )
     cross = np.concatenate([every_pair[seen], np.ones((1, every_pair.shape[0]))])
     return every_pair - cross.T @ np.linalg.solve(system, cross)
+
+
+def matrix_of(linear_map, shape):
+    """A linear map on images of a shape (H, W, C), column by column: (h w c, H W C)."""
+    columns = np.eye(np.prod(shape)).reshape(-1, *shape)
+    seen = np.asarray(jax.vmap(linear_map)(columns))
+    return seen.reshape(len(columns), -1).T
+
+
+def krige_through(matrix, covariance, shape, values, mask, noise_std, colours=None):
+    """Ordinary kriging of an image of which the product with a matrix A is seen.
+
+    The equations of `krige` and `open_covariance`, pixel by pixel and in each pixel
+    colour by colour: with P = K x C and a level for each colour, L = 1 x I,
+
+        [ A P A^T + D   A L ] [ a ]   [ y ]
+        [ (A L)^T       0   ] [ m ] = [ 0 ],      mean = P A^T a + L m.
+
+    Args:
+      matrix: (h w c, H W C), as `matrix_of` returns it.
+      covariance: K.
+      shape: (H, W, C) of the image.
+      values: (h, w, c).
+      mask: (h, w).
+      noise_std: (h, w) or scalar.
+      colours: C; the identity by default.
+
+    Returns:
+      Mean (H, W, C), levels (C,), and what is left open (H W C, H W C).
+    """
+    count = shape[2]
+    colours = np.eye(count) if colours is None else np.asarray(colours)
+    prior = np.kron(covariance_matrix(covariance, shape[:2]), colours)
+    levels = np.kron(np.ones((shape[0] * shape[1], 1)), np.eye(count))
+    spread = np.broadcast_to(np.square(noise_std), mask.shape)[:, :, None]
+    seen = np.flatnonzero(np.broadcast_to(mask[:, :, None], values.shape))
+    noise = np.broadcast_to(spread, values.shape).ravel()[seen]
+    rows = matrix[seen]
+    system = np.block(
+        [
+            [rows @ prior @ rows.T + np.diag(noise), rows @ levels],
+            [(rows @ levels).T, np.zeros((count, count))],
+        ]
+    )
+    observed = np.concatenate([values.ravel()[seen], np.zeros(count)])
+    cross = np.concatenate([rows @ prior, levels.T])
+    solution = np.linalg.solve(system, observed)
+    left = prior - cross.T @ np.linalg.solve(system, cross)
+    return (cross.T @ solution).reshape(shape), solution[-count:], left

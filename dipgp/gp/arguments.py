@@ -1,0 +1,128 @@
+"""What `gp.condition` is told, checked and put into one form."""
+
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+import jax
+import numpy as np
+
+from dipgp.gp.colour import ChannelModel, estimate_channels
+from dipgp.gp.system import Form
+from dipgp.gp.through import check as check_seen_through
+from dipgp.kernels.layers import scale
+from dipgp.kernels.stationary import Covariance, CovarianceLike, as_covariance
+from dipgp.observations import LinearMap, Observation, observe
+
+Method = Literal["automatic", Form]
+
+
+def read_observation(
+    observation: Observation | None,
+    values: jax.typing.ArrayLike | None,
+    mask: jax.typing.ArrayLike | None,
+    noise_std: jax.typing.ArrayLike | None,
+) -> tuple[Observation, bool]:
+    """The checked observation, and whether values came without a channel axis."""
+    if observation is not None:
+        if values is not None or mask is not None or noise_std is not None:
+            raise ValueError(
+                "observation: expected it alone, got values, mask or noise_std as well"
+            )
+        values, mask, noise_std = observation
+        return observe(values, mask, noise_std=noise_std), False
+    if values is None or noise_std is None:
+        raise ValueError(
+            "values, noise_std: expected both where there is no observation, got None"
+        )
+    return observe(values, mask, noise_std=noise_std), np.ndim(values) == 2
+
+
+def check_controls(
+    method: Method, tolerance: float | None, max_iterations: int
+) -> None:
+    """Raises ValueError on an unknown method or a number out of range."""
+    if method not in get_args(Method):
+        known = ", ".join(get_args(Method))
+        raise ValueError(f"method: expected one of {known}, got {method!r}")
+    if tolerance is not None and not 0 < tolerance < 1:
+        raise ValueError(f"tolerance: expected a number in (0, 1), got {tolerance!r}")
+    if max_iterations < 1:
+        raise ValueError(f"max_iterations: expected at least 1, got {max_iterations!r}")
+
+
+def channel_covariances(
+    covariance: CovarianceLike | Sequence[CovarianceLike],
+    channels: ChannelModel,
+    count: int,
+) -> list[Covariance]:
+    """One covariance for each decorrelated channel, its variance included."""
+    if np.shape(channels.rotation) != (count, count):
+        raise ValueError(
+            f"channels: expected a rotation of shape {(count, count)}, got "
+            f"{np.shape(channels.rotation)}"
+        )
+    given = list(covariance) if isinstance(covariance, Sequence) else [covariance]
+    if len(given) not in (1, count):
+        raise ValueError(
+            f"covariance: expected one, or one for each of {count} channels, got "
+            f"{len(given)}"
+        )
+    each = [as_covariance(k) for k in (given * count if len(given) == 1 else given)]
+    return [scale(k, v) for k, v in zip(each, channels.variances, strict=True)]
+
+
+def channel_model(
+    channels: ChannelModel | None, observation: Observation, count: int
+) -> ChannelModel:
+    """The model given, or one estimated from what is seen of an image's channels.
+
+    Raises:
+      ValueError: where none is given and the values have other channels than the image.
+    """
+    if channels is not None:
+        return channels
+    seen = observation.values.shape[-1]
+    if seen != count:
+        raise ValueError(
+            f"channels: expected a ChannelModel of the image's {count} channels, which "
+            f"{seen} seen cannot tell, got None; try gp.estimate_channels on a similar "
+            "image"
+        )
+    return estimate_channels(observation)
+
+
+def shape_of_image(
+    observation: Observation,
+    through: LinearMap | None,
+    image_shape: tuple[int, ...] | None,
+    method: Method,
+) -> tuple[int, int, int]:
+    """(H, W, C) of the image, checked against what is seen of it.
+
+    Raises:
+      ValueError: where shape, map, mask and method do not fit together.
+    """
+    if through is None:
+        if image_shape is not None:
+            raise ValueError(
+                "image_shape: expected None where the image is seen as it is, got "
+                f"{image_shape}; try through=a linear map"
+            )
+        height, width, count = observation.values.shape
+        return height, width, count
+    if isinstance(through, type) or not isinstance(through, LinearMap):
+        raise ValueError(f"through: expected a linear map, got {through!r}")
+    if image_shape is None:
+        raise ValueError(
+            "image_shape: expected (H, W, C) of the image that the map takes, got None"
+        )
+    if method not in ("automatic", "field"):
+        raise ValueError(
+            'method: expected "automatic" or "field" where an image is seen through a '
+            f"linear map, got {method!r}"
+        )
+    if len(image_shape) != 3 or min(image_shape) < 1:
+        raise ValueError(f"image_shape: expected (H, W, C), got {image_shape}")
+    height, width, count = map(int, image_shape)
+    check_seen_through(observation, through, (height, width, count))
+    return height, width, count

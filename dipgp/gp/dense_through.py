@@ -1,0 +1,90 @@
+"""What a posterior leaves open of an image seen through a linear map, by matrices.
+
+For small images only: A is multiplied out, and time grows with the cube of pixels and
+channels.
+"""
+
+import math
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dipgp import numerics
+from dipgp.gp import dense
+from dipgp.gp.colour import ChannelModel
+from dipgp.kernels.stationary import Covariance
+from dipgp.observations import LinearMap, Observation
+
+Array = jax.Array
+
+
+def posterior_covariance(
+    covariances: Sequence[Covariance],
+    observation: Observation,
+    channels: ChannelModel,
+    through: LinearMap,
+    shape: tuple[int, int, int],
+) -> Array:
+    """Covariance of what is left open between all pixels and colours of an image.
+
+    With K the covariance of the colours, L the levels' columns (1 where a row is of
+    their colour), G = A K A^T + D, and R = L - K A^T G^-1 A L,
+
+        K - K A^T G^-1 A K + R [(A L)^T G^-1 A L]^-1 R^T
+
+    (universal kriging; Cressie, Statistics for Spatial Data, 1993, section 3.4).
+
+    Args:
+      covariances: of the independent channels.
+      observation: mask and noise of what was seen.
+      channels: directions of the independent channels.
+      through: A.
+      shape: (H, W, C) of the image.
+
+    Returns:
+      (C H W, C H W), colour by colour, pixels row by row.
+
+    Raises:
+      ValueError: where the matrices would take more than `dense.MEMORY_LIMIT_GIB`, or
+        while the mask is traced by JAX.
+    """
+    mask, values = observation.mask, observation.values
+    if numerics.is_traced(mask):
+        raise ValueError(
+            "mask: expected known values for dense matrices, got one that JAX traces"
+        )
+    needed = dense.memory_gib(math.prod(shape), mask.dtype)
+    if needed > dense.MEMORY_LIMIT_GIB:
+        raise ValueError(
+            f"method: dense matrices of {math.prod(shape)} pixels and channels would "
+            f"take {needed:.1f} GiB, the limit is {dense.MEMORY_LIMIT_GIB:g}; try "
+            'method="samples"'
+        )
+    every = np.broadcast_to(np.asarray(mask)[:, :, None] != 0, values.shape)
+    (seen,) = np.nonzero(every.ravel())
+    noise = jnp.broadcast_to(jnp.square(observation.noise_std)[:, :, None], every.shape)
+
+    each = jnp.stack([dense.all_pairs(k, shape[:2], mask.dtype) for k in covariances])
+    rotation, size = channels.rotation, math.prod(shape)
+    prior = jnp.einsum("dc,ec,cij->diej", rotation, rotation, each, precision="highest")
+    prior = prior.reshape(size, size)
+    levels = jnp.repeat(jnp.eye(shape[2], dtype=mask.dtype), size // shape[2], axis=0)
+
+    def see(columns: Array) -> Array:
+        """A and the mask on images that are columns (C H W, n)."""
+        images = columns.T.reshape(-1, shape[2], *shape[:2])
+        pictures = jax.vmap(through)(jnp.moveaxis(images, 1, -1))
+        return pictures.reshape(len(images), -1)[:, seen].T
+
+    cross = see(prior)
+    gram = see(cross.T) + jnp.diag(noise.ravel()[seen])
+    root = jnp.linalg.cholesky((gram + gram.T) / 2)
+    both = jax.scipy.linalg.solve_triangular(
+        root, jnp.concatenate([cross, see(levels)], axis=1), lower=True
+    )
+    gains, known = both[:, :size], both[:, size:]
+    untold = levels.T - known.T @ gains
+    left = jnp.linalg.solve(known.T @ known, untold)
+    return prior - gains.T @ gains + untold.T @ left
