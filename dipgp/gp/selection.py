@@ -16,9 +16,10 @@ import numpy as np
 
 from dipgp.gp import blocks, whittle
 from dipgp.gp.colour import ChannelModel, decorrelate, estimate_channels
+from dipgp.kernels.filtering import filtered
 from dipgp.kernels.layers import batch_norm, scale
 from dipgp.kernels.stationary import Covariance, CovarianceLike, as_covariance
-from dipgp.observations import Observation
+from dipgp.observations import LinearMap, Observation, stationary_filter
 
 Array = jax.Array
 Report = Callable[[str], None]
@@ -69,6 +70,8 @@ def select(
     observation: Observation,
     estimate_noise: bool = False,
     report: Report = lambda message: None,
+    *,
+    through: LinearMap | None = None,
 ) -> Selection:
     """Picks each channel's covariance and amplitude by evidence.
 
@@ -82,13 +85,21 @@ def select(
       estimate_noise: whether the noise is to be estimated too, as white noise of the
         same strength at all pixels and channels.
       report: is told how far the search is.
+      through: blur, decimation or the like that the image was seen through: what it
+        makes of each candidate is weighed, and the candidates of the image returned.
+        Borders count as if the filter saw beyond them.
 
     Raises:
-      ValueError: where there is no candidate, or too few pixels to tell.
+      ValueError: where there is no candidate, or too few pixels to tell, or on a map
+        that is no stationary filter.
     """
     shapes = [batch_norm(as_covariance(candidate)) for candidate in candidates]
     if not shapes:
         raise ValueError("candidates: expected at least one covariance, got none")
+    seen: Sequence[Covariance] = shapes
+    if through is not None:
+        taps, stride = stationary_filter(through)
+        seen = [filtered(shape, taps, stride) for shape in shapes]
     channels = estimate_channels(observation)
     data = decorrelate(observation.values, channels)
     mask = np.asarray(observation.mask)
@@ -96,10 +107,10 @@ def select(
     noise = float(np.mean(spread**2))
     judge: _Judge
     if mask.all():
-        judge = functools.partial(_judge_by_whittle, shapes, data, report)
+        judge = functools.partial(_judge_by_whittle, seen, data, report)
     else:
         judge = functools.partial(
-            _judge_by_blocks, _BlockEvidence(shapes, data, mask, report)
+            _judge_by_blocks, _BlockEvidence(seen, data, mask, report)
         )
     verdict = judge(noise, estimate_noise)
     if estimate_noise:

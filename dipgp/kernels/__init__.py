@@ -10,6 +10,7 @@ turns one covariance into the next.
 from dipgp.kernels.border import stationarity_gap
 from dipgp.kernels.covariance import covariance
 from dipgp.kernels.dense import dense
+from dipgp.kernels.filtering import filtered
 from dipgp.kernels.gradient_flow import GradientFlow, gradient_flow, rate_for_mean
 from dipgp.kernels.inputs import constant, gaussian, matern, rbf, uniform, white
 from dipgp.kernels.layers import (
@@ -40,6 +41,7 @@ __all__ = [
     "dense",
     "downsample",
     "erf",
+    "filtered",
     "gaussian",
     "gradient_flow",
     "lag_grid",

@@ -12,8 +12,6 @@ K'(r) = 1/factor sum_k K(k) a(r - factor k). Lags between pixels read a(.) linea
 interpolated, which keeps the result positive semi-definite.
 """
 
-import itertools
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
@@ -21,7 +19,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dipgp import numerics
 from dipgp.architecture.layers import (
     DownsampleMethod,
     UpsampleMethod,
@@ -35,11 +32,7 @@ from dipgp.kernels.stationary import (
     Moments,
     as_covariance,
 )
-
-Array = jax.Array
-
-# Traced lags cannot be sorted out; a nest of resampling rules then multiplies them.
-LARGEST_TRACED_EVALUATION = 2**24
+from dipgp.kernels.stencils import filtered_moments, last_axis
 
 
 @jax.tree_util.register_dataclass
@@ -70,10 +63,10 @@ class Averaged(Covariance):
         weights = np.convolve(taps, taps) / self.factor**2
 
         def stencil(x: Any) -> tuple[Any, Any]:
-            points = self.factor * x[..., None] + _last_axis(offsets, x)
+            points = self.factor * x[..., None] + last_axis(offsets, x)
             return points, np.broadcast_to(weights.astype(x.dtype), points.shape)
 
-        return _filtered(at, self.inner, lags, stencil)
+        return filtered_moments(at, self.inner, lags, [(stencil,) * lags.shape[-1]])
 
 
 @jax.tree_util.register_dataclass
@@ -97,94 +90,13 @@ class Interpolated(Covariance):
         def stencil(x: Any) -> tuple[Any, Any]:
             module = np if isinstance(x, np.ndarray) else jnp
             points = module.floor(x / self.factor)[..., None]
-            points = points + _last_axis(neighbours, x)
+            points = points + last_axis(neighbours, x)
             weights = module.interp(
                 x[..., None] - self.factor * points, distances, heights
             )
             return points, weights.astype(x.dtype)
 
-        return _filtered(at, self.inner, lags, stencil)
-
-
-def _last_axis(values: np.ndarray, x: Any) -> np.ndarray:
-    """Values as a new last axis behind those of x, in its dtype."""
-    return values.astype(x.dtype).reshape((1,) * x.ndim + values.shape)
-
-
-Stencil = Callable[[Any], tuple[Any, Any]]
-
-
-def _filtered(
-    at: Evaluation, inner: Covariance, lags: Lags, stencil: Stencil
-) -> Moments:
-    """Moments of sum_j w_j(r) K(p_j(r)), w and p separable over axes.
-
-    Args:
-      at: the evaluation that this is part of.
-      inner: K.
-      lags: (..., D).
-      stencil: maps one axis' lags (n,) to points (n, J) and weights (n, J).
-    """
-    if isinstance(lags, np.ndarray):
-        variance, sill, smooth, at_zero = _filtered_grid(at, inner, lags, stencil)
-    else:
-        variance, sill, smooth, at_zero = _filtered_each(at, inner, lags, stencil)
-    # sum_j w_j = 1, so K' = K(0) - smooth: the variance falls by its value at lag 0.
-    return Moments(
-        variance - at_zero, sill - at_zero, numerics.not_negative(smooth - at_zero)
-    )
-
-
-def _filtered_grid(
-    at: Evaluation, inner: Covariance, lags: np.ndarray, stencil: Stencil
-) -> tuple[Array, Array, Array, Array]:
-    """By matrix products on the grid of distinct lags; each is evaluated only once."""
-    axes, points, weights = [], [], []
-    for axis in range(lags.shape[-1]):
-        axes.append(np.unique(np.append(lags[..., axis], lags.dtype.type(0))))
-        near, weight = stencil(axes[-1])
-        distinct, where = np.unique(near, return_inverse=True)
-        matrix = np.zeros((axes[-1].size, distinct.size), lags.dtype)
-        rows = np.broadcast_to(np.arange(axes[-1].size)[:, None], near.shape)
-        np.add.at(matrix, (rows, where.reshape(near.shape)), weight)
-        points.append(distinct)
-        weights.append(matrix)
-    grid = np.stack(np.meshgrid(*points, indexing="ij"), axis=-1)
-    variance, sill, variogram = at(inner, grid)
-    for axis, matrix in enumerate(weights):
-        variogram = jnp.moveaxis(
-            jnp.tensordot(matrix, variogram, (1, axis), precision="highest"), 0, axis
-        )
-    where_zero = tuple(int(np.searchsorted(axis, 0)) for axis in axes)
-    where_lags = tuple(
-        np.searchsorted(values, lags[..., axis]) for axis, values in enumerate(axes)
-    )
-    return variance, sill, variogram[where_lags], variogram[where_zero]
-
-
-def _filtered_each(
-    at: Evaluation, inner: Covariance, lags: Array, stencil: Stencil
-) -> tuple[Array, Array, Array, Array]:
-    """Lag by lag, for lags whose values are not known while JAX traces."""
-    dimensions = lags.shape[-1]
-    rows = jnp.concatenate(
-        [lags.reshape(-1, dimensions), jnp.zeros_like(lags, shape=(1, dimensions))]
-    )
-    near, weight = stencil(rows)  # (M, D, J) each
-    taps = near.shape[-1]
-    if len(rows) * taps**dimensions > LARGEST_TRACED_EVALUATION:
-        raise ValueError(
-            f"lags: resampling {len(rows) - 1} traced lags would evaluate the "
-            f"covariance {len(rows) * taps**dimensions} times; pass them as a NumPy "
-            "array, as from kernels.lag_grid, so that equal lags are shared"
-        )
-    choices = np.array(list(itertools.product(range(taps), repeat=dimensions)))
-    axes = np.arange(dimensions)[None, :]
-    points = near[:, axes, choices]
-    weights = jnp.prod(jnp.asarray(weight)[:, axes, choices], axis=-1)
-    variance, sill, variogram = at(inner, points)
-    smooth = jnp.sum(weights * variogram, axis=-1)
-    return variance, sill, smooth[:-1].reshape(lags.shape[:-1]), smooth[-1]
+        return filtered_moments(at, self.inner, lags, [(stencil,) * lags.shape[-1]])
 
 
 def downsample(

@@ -23,6 +23,7 @@ from dipgp.observations.observation import (
     mean_squared_error,
     observe,
 )
+from dipgp.observations.stationary_filter import StationaryFilter, stationary_filter
 
 __all__ = [
     "BayerMosaic",
@@ -36,9 +37,11 @@ __all__ = [
     "Lanczos",
     "LinearMap",
     "Observation",
+    "StationaryFilter",
     "gaussian_blur",
     "log_likelihood",
     "mean_squared_error",
     "motion_blur",
     "observe",
+    "stationary_filter",
 ]

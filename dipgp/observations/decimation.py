@@ -77,13 +77,27 @@ class Decimation:
             "ih,ijc,jw->hwc", rows, values, columns, precision=jax.lax.Precision.HIGHEST
         )
 
+    @property
+    def taps(self) -> np.ndarray:
+        """How much the pixels around a sample count for it, along each axis; sum 1."""
+        weights = self.filter((self._pixels() - self._centre) / self.factor)
+        return weights / weights.sum()
+
+    @property
+    def _centre(self) -> float:
+        """Where the first sample lies, in pixels."""
+        return (self.factor - 1) / 2
+
+    def _pixels(self) -> np.ndarray:
+        """Those that count for the first sample."""
+        reach = self.filter.reach * self.factor
+        first, end = self._centre - reach, self._centre + reach
+        return np.arange(math.floor(first) + 1, math.ceil(end))
+
     def _matrix(self, size: int) -> np.ndarray:
         """(samples, size): the map along one axis, the borders' replicas added up."""
-        reach, centre = self.filter.reach * self.factor, (self.factor - 1) / 2
-        taps = np.arange(math.floor(centre - reach) + 1, math.ceil(centre + reach))
-        weights = self.filter((taps - centre) / self.factor)
         samples = np.arange(math.ceil(size / self.factor))[:, None]
-        pixels = np.clip(taps + self.factor * samples, 0, size - 1)
+        pixels = np.clip(self._pixels() + self.factor * samples, 0, size - 1)
         matrix = np.zeros((len(samples), size))
-        np.add.at(matrix, (samples, pixels), weights / weights.sum())
+        np.add.at(matrix, (samples, pixels), self.taps)
         return matrix

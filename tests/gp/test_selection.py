@@ -7,7 +7,7 @@ import pytest
 from stationary_fields import deep_prior, draw, random_mask
 
 from dipgp import gp, kernels
-from dipgp.observations import observe
+from dipgp.observations import BayerMosaic, Decimation, gaussian_blur, observe
 
 GRID = (26, 24)
 AMPLITUDE, NOISE = 0.4, 0.04
@@ -144,3 +144,35 @@ def test_a_single_pixel_is_too_few_to_tell():
     mask[5, 5] = True
     with pytest.raises(ValueError, match="mask: expected at least two"):
         select(field("fine"), mask)
+
+
+THROUGH = {"blurred": gaussian_blur(0.8, "valid"), "half": Decimation(2)}
+
+
+@pytest.mark.parametrize("where", MASKS)
+@pytest.mark.parametrize("how", THROUGH)
+@pytest.mark.parametrize("name", ["rough", "fine"])
+def test_it_is_found_in_what_is_seen_through_a_filter(name, how, where):
+    through, grid = THROUGH[how], (2 * GRID[0], 2 * GRID[1])
+    k = CANDIDATES[name]
+    image = 0.5 + AMPLITUDE * gp.draw_prior(jax.random.key(4), k, grid)[0]
+    seen = np.asarray(through(image[:, :, None]))
+    noise = 0.02 * np.random.default_rng(1).standard_normal(seen.shape)
+    mask = None if where == "everything" else random_mask(seen.shape[:2], 0.5)
+    values = (seen + noise).astype(np.float32)
+    found = select(values, mask, 0.02, through=through)
+    assert list(CANDIDATES)[found.chosen[0]] == name
+    # The error of an amplitude as above, for fewer pixels that tell of it.
+    error = 1 / np.sqrt(2 * seen.size / (2 * np.pi * 9))
+    step = 0 if where == "everything" else np.log(10) / 12
+    assert abs(np.log(found.amplitudes[0] / AMPLITUDE)) < 3 * error + step
+    # What is chosen is the image's covariance, not that of what was seen.
+    lags = np.array([[0.0, 0.0], [0.0, 1.0], [2.0, 1.0]])
+    np.testing.assert_allclose(
+        found.covariances[0](lags), found.amplitudes[0] ** 2 * k(lags), rtol=1e-4
+    )
+
+
+def test_a_mosaic_is_refused():
+    with pytest.raises(ValueError, match="through: expected blur"):
+        select(field("fine"), MASKS["everything"], through=BayerMosaic())

@@ -1,0 +1,63 @@
+"""Linear maps as one filter and one stride: what they do to stationary fields.
+
+Away from borders, blur, decimation and what is composed of them see
+y(m) = sum_n h(n) f(s m + n) in every channel.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import scipy.signal
+
+from dipgp.observations.blur import Blur
+from dipgp.observations.decimation import Decimation
+from dipgp.observations.linear_map import Composition, Identity, LinearMap
+
+
+class StationaryFilter(NamedTuple):
+    """What every sample sees of its surroundings.
+
+    Attributes:
+      taps: h, (K, L), up to where it stands.
+      stride: s, pixels between samples along each axis.
+    """
+
+    taps: np.ndarray
+    stride: int
+
+
+def stationary_filter(linear_map: LinearMap) -> StationaryFilter:
+    """The filter that a map is, in 64 bits.
+
+    Raises:
+      ValueError: on maps that are none, as mosaics, which treat pixels unlike.
+    """
+    match linear_map:
+        case Identity():
+            return StationaryFilter(np.ones((1, 1)), 1)
+        case Blur():
+            # A sample sees to its right what a bright pixel sends to the left.
+            return StationaryFilter(np.asarray(linear_map.kernel)[::-1, ::-1], 1)
+        case Decimation():
+            taps = linear_map.taps
+            return StationaryFilter(np.outer(taps, taps), linear_map.factor)
+        case Composition():
+            both = stationary_filter(Identity())
+            for each in linear_map.maps:
+                both = _after(stationary_filter(each), both)
+            return both
+    raise ValueError(
+        "through: expected blur, decimation or compositions of these, which see all "
+        f"pixels and channels alike, got {linear_map!r}"
+    )
+
+
+def _after(second: StationaryFilter, first: StationaryFilter) -> StationaryFilter:
+    """One filter for two: the second's taps lie the first's stride apart."""
+    rows, columns = second.taps.shape
+    step = first.stride
+    apart = np.zeros(((rows - 1) * step + 1, (columns - 1) * step + 1))
+    apart[::step, ::step] = second.taps
+    # What the second reads to its right is taken there by the first.
+    taps = scipy.signal.convolve(apart, first.taps, method="direct")
+    return StationaryFilter(taps, step * second.stride)
