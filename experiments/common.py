@@ -43,7 +43,7 @@ METHOD = flags.DEFINE_list(
     ["gp"],
     "Methods to restore with, side by side: "
     + "; ".join(f"{name}, {text}" for name, text in METHODS.items())
-    + ". super_resolve has no gp yet, and psgld is its default.",
+    + ". The default of super_resolve is psgld.",
 )
 SEED = flags.DEFINE_integer("seed", 0, "Seed of all random draws.")
 OUTPUT_DIR = flags.DEFINE_string(
@@ -56,8 +56,8 @@ NOISE_STD = flags.DEFINE_float(
     "noise_std",
     None,
     "Standard deviation of the noise in what is observed, in grey levels of 255; by "
-    "default estimated, 25 where the binary itself adds the noise, and 1 in "
-    "super_resolve, which assumes it.",
+    "default estimated, 25 where denoise adds the noise, 2.55 where deblur does, and 1 "
+    "in super_resolve, which assumes it.",
 )
 KERNEL = flags.DEFINE_enum(
     "kernel",
@@ -122,6 +122,18 @@ def refuse_unread_flags(reader: str) -> None:
             accepted = not flag.present or flag.name in read
             expected = "no such flag, which this binary does not read"
             require(accepted, flag.name, flag.value, expected)
+
+
+def refuse_gp_flags(methods: Sequence[str]) -> None:
+    """Refuses the Gaussian process's flags where it is not among the methods.
+
+    Raises:
+      UserError: where there is one.
+    """
+    for flag in (KERNEL, SIGMA, DEPTH, LENGTHSCALE, AMPLITUDE, TOLERANCE):
+        accepted = "gp" in methods or not flag.present
+        expected = "no such flag without --method=gp, which alone reads it"
+        require(accepted, flag.name, flag.value, expected)
 
 
 def gp_options(default_noise_std: float | None = None) -> GPOptions:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dipgp import architecture, gp, kernels
-from dipgp.observations import Observation
+from dipgp.observations import Identity, Observation
 from experiments.restoration import Report, Request, Restoration
 
 DEPTHS = (1, 2, 4, 8, 16, 32)
@@ -69,7 +69,12 @@ def restore(request: Request, options: GPOptions) -> Restoration:
     observation, report = request.observation, request.report
     start = time.perf_counter()
     labels, candidates = zip(*_candidates(options), strict=True)
-    selection = gp.select(candidates, observation, options.noise_std is None, report)
+    through, shape = None, None
+    if request.forward != Identity():
+        through, shape = request.forward, request.shape
+    selection = gp.select(
+        candidates, observation, options.noise_std is None, report, through=through
+    )
     covariances, amplitudes = selection.covariances, selection.amplitudes
     if options.amplitude is not None:
         covariances = tuple(
@@ -84,6 +89,8 @@ def restore(request: Request, options: GPOptions) -> Restoration:
     posterior = gp.condition(
         covariances,
         observation=observation,
+        through=through,
+        image_shape=shape,
         channels=selection.channels,
         tolerance=options.tolerance,
     )

@@ -9,7 +9,7 @@ Other pictures, factors and methods, in one table and figure; a pattern restores
 set, --preset=smoke takes seconds, and --resume goes on with what was interrupted:
 
   python -m experiments.super_resolve --image=zebra.png --factor=8 --method=sgd_input
-  python -m experiments.super_resolve --image='photos/*.png' --method=sgd_input,psgld
+  python -m experiments.super_resolve --image='photos/*.png' --method=gp,sgd_input
 
 A picture that is small already, with no truth to score against, is enlarged:
 
@@ -21,7 +21,8 @@ bilinear. Of a picture that is small already it is a guess.
 Nothing is added to what is observed, and it is neither clipped nor rounded. A posterior
 needs a noise all the same: --noise_std says which, by default 1 grey level, about what
 a file's rounding and a camera leave. sgd methods do not read it. The Gaussian process
-(gp) cannot do this task yet, and its flags are refused.
+(gp) chooses its hyperparameters by the evidence of the small picture, of which it
+reckons what the filter makes of each covariance.
 
 --preset=paper reads descents at iteration 2,000 with input noise 0.03 (sgd_input), and
 for factors above 4 at 4,000 with 0.05.
@@ -59,16 +60,7 @@ from experiments import common, image_tasks, network_options
 from experiments.common import UserError, require
 from experiments.gp_method import GPOptions
 
-for _flag in (
-    common.IMAGE,
-    common.METHOD,
-    common.SEED,
-    common.OUTPUT_DIR,
-    common.NOISY,
-    common.NOISE_STD,
-    common.FLOAT64,
-):
-    flags.declare_key_flag(_flag.name)
+flags.adopt_module_key_flags(common)
 flags.adopt_module_key_flags(network_options)
 
 FACTOR = flags.DEFINE_integer(
@@ -104,7 +96,7 @@ class SuperResolveConfig(image_tasks.TaskConfig):
     Attributes:
       factor: how many times higher and wider the restoration is.
       filter: key of `FILTERS`, what the picture goes through before it is sampled.
-      options: of which noise_std alone is read, the noise that posteriors assume.
+      options: the Gaussian process's; its noise_std is what all posteriors assume.
     """
 
     methods: tuple[str, ...] = DEFAULT_METHODS
@@ -118,8 +110,6 @@ class SuperResolveConfig(image_tasks.TaskConfig):
 
     def __post_init__(self) -> None:
         """Checks what can be checked without opening a file."""
-        expected = "network methods; the Gaussian process cannot super-resolve yet"
-        require("gp" not in self.methods, "method", ",".join(self.methods), expected)
         super().__post_init__()
         expected = "a whole number of at least 2"
         require(self.factor >= 2, "factor", self.factor, expected)
@@ -134,8 +124,10 @@ def config_from_flags() -> SuperResolveConfig:
     common.refuse_unread_flags(__name__)
     factor = FACTOR.value
     protocol = "super_resolve" if factor <= 4 else "super_resolve_x8"
+    shared = image_tasks.shared_settings("super_resolve", protocol, DEFAULT_METHODS)
+    common.refuse_gp_flags(shared["methods"])
     return SuperResolveConfig(
-        **image_tasks.shared_settings("super_resolve", protocol, DEFAULT_METHODS),
+        **shared,
         options=common.gp_options(ASSUMED_NOISE_STD),
         factor=factor,
         filter=FILTER.value,

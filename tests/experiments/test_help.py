@@ -8,7 +8,8 @@ import pytest
 HELP = {
     "inpaint": (["--image=kate.png"], ["--drop_fraction", "--sigma"], []),
     "denoise": (["--noise_std=50"], ["--noisy", "--preset"], ["--drop_fraction"]),
-    "super_resolve": (["--image=thumbnail.png"], ["--factor"], ["--sigma"]),
+    "super_resolve": (["--image=thumbnail.png"], ["--factor"], ["--mask"]),
+    "deblur": (["--blur=motion"], ["--blur_std", "--sigma"], ["--factor"]),
     "toy_1d": (
         ["--cases=2:1,4:2,15:4"],
         ["--observed_fraction", "--step_size"],
