@@ -39,6 +39,7 @@ converge, 2 bad input, 130 interrupted.
 import dataclasses
 import functools
 import math
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -129,9 +130,10 @@ def _blur_from_flags() -> Blur:
     accepted = 0 < length < math.inf
     require(accepted, "blur_length", length, "a positive number of pixels")
     require(math.isfinite(angle), "blur_angle", angle, "a number of degrees")
+    boundary: Literal["circular", "valid"] = BOUNDARY.value
     if BLUR.value == "gaussian":
-        return gaussian_blur(std, BOUNDARY.value)
-    return motion_blur(length, angle, BOUNDARY.value)
+        return gaussian_blur(std, boundary)
+    return motion_blur(length, angle, boundary)
 
 
 def run(config: DeblurConfig) -> list[image_tasks.Record]:

@@ -42,10 +42,13 @@ def filtered_moments(
       terms: the products that are summed, each a stencil for each axis.
       total: sum_j w_j(r), the same for all r.
     """
-    by_points = _filtered_grid if isinstance(lags, np.ndarray) else _filtered_each
-    parts = [by_points(at, inner, lags, term) for term in terms]
-    variance, sill = parts[0][:2]
-    smooth, at_zero = (sum(part[which] for part in parts) for which in (2, 3))
+    if isinstance(lags, np.ndarray):
+        parts = [_filtered_grid(at, inner, lags, term) for term in terms]
+    else:
+        parts = [_filtered_each(at, inner, lags, term) for term in terms]
+    variance, sill, smooth, at_zero = parts[0]
+    for _, _, more_smooth, more_at_zero in parts[1:]:
+        smooth, at_zero = smooth + more_smooth, at_zero + more_at_zero
     # K' = total K(0) - smooth: the variance falls by the value of smooth at lag 0.
     return Moments(
         total * variance - at_zero,

@@ -323,6 +323,7 @@ class TestNetworks:
         assert load_image(tmp_path / "run/restored.png").shape == (8, 12, 1)
 
 
+@pytest.mark.slow
 def test_the_process_beats_bicubic_interpolation_on_a_smooth_picture(config, tmp_path):
     # Waves of 20 to 30 pixels: at a third of the pixels, still far from aliasing.
     options = GPOptions(kernel="rbf", lengthscale=4.0, noise_std=1 / 255)

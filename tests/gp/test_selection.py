@@ -1,4 +1,5 @@
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -149,9 +150,17 @@ def test_a_single_pixel_is_too_few_to_tell():
 THROUGH = {"blurred": gaussian_blur(0.8, "valid"), "half": Decimation(2)}
 
 
-@pytest.mark.parametrize("where", MASKS)
-@pytest.mark.parametrize("how", THROUGH)
-@pytest.mark.parametrize("name", ["rough", "fine"])
+# Compiling takes the time: two of the eight cases show both maps and both likelihoods.
+QUICK = (("fine", "blurred", "everything"), ("rough", "half", "half"))
+
+
+@pytest.mark.parametrize(
+    ("name", "how", "where"),
+    [
+        case if case in QUICK else pytest.param(*case, marks=pytest.mark.slow)
+        for case in itertools.product(["rough", "fine"], THROUGH, MASKS)
+    ],
+)
 def test_it_is_found_in_what_is_seen_through_a_filter(name, how, where):
     through, grid = THROUGH[how], (2 * GRID[0], 2 * GRID[1])
     k = CANDIDATES[name]

@@ -75,12 +75,9 @@ def assert_near(found, expected):
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-7)
 
 
-SLOW = ("circular blur", "crooked blur", "a third", "mosaic", "blurred half")
-
-
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(n, marks=[pytest.mark.slow] * (n in SLOW)) for n in MAPS],
+    [n if n == "half" else pytest.param(n, marks=pytest.mark.slow) for n in MAPS],
 )
 def test_mean_level_and_variance_are_those_of_kriging_through_the_matrix(x64, name):
     through, shape, values = problem(name)
@@ -93,7 +90,9 @@ def test_mean_level_and_variance_are_those_of_kriging_through_the_matrix(x64, na
     assert_near(variance.value, np.diag(left).reshape(shape))
 
 
-@pytest.mark.parametrize("name", ["half", "mosaic"])
+@pytest.mark.parametrize(
+    "name", [pytest.param("half", marks=pytest.mark.slow), "blurred mosaic"]
+)
 def test_so_they_are_behind_a_mask_and_in_noise_of_many_strengths(x64, name):
     through, shape, values = problem(name)
     mask = random_mask(values.shape[:2], 0.6)
@@ -107,6 +106,7 @@ def test_so_they_are_behind_a_mask_and_in_noise_of_many_strengths(x64, name):
     assert_near(variance.value, np.diag(left).reshape(shape))
 
 
+@pytest.mark.slow
 def test_what_is_seen_through_nothing_is_seen_as_it_is(x64):
     values = np.random.default_rng(0).random((*GRID, 3))
     mask = random_mask(GRID, 0.5)
@@ -128,6 +128,7 @@ def test_what_is_seen_through_nothing_is_seen_as_it_is(x64):
     )
 
 
+@pytest.mark.slow
 def test_channels_are_estimated_where_the_map_treats_all_alike(x64):
     through = gaussian_blur(0.8)
     values = np.random.default_rng(0).random((*GRID, 3)) ** [1, 2, 3]
@@ -139,6 +140,7 @@ def test_channels_are_estimated_where_the_map_treats_all_alike(x64):
     np.testing.assert_array_equal(found.mean, expected.mean)
 
 
+@pytest.mark.slow
 def test_a_far_level_costs_no_digits_in_32_bits():
     through, shape, values = problem("blurred mosaic")
     near, far = (
@@ -163,12 +165,10 @@ def assert_covariance(draws, expected):
     assert np.max(np.abs(products.mean(axis=0) - expected) / error) < 4.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("through", "shape"),
-    [
-        (Decimation(2), (4, 5, 1)),
-        pytest.param(BayerMosaic(), (4, 3, 3), marks=pytest.mark.slow),
-    ],
+    [(Decimation(2), (4, 5, 1)), (BayerMosaic(), (4, 3, 3))],
     ids=["half", "mosaic"],
 )
 def test_draws_have_the_covariance_that_kriging_leaves_open(through, shape):
@@ -198,6 +198,7 @@ def test_draws_have_the_covariance_that_kriging_leaves_open(through, shape):
     np.testing.assert_allclose(found.standard_error, error, rtol=0.2)
 
 
+@pytest.mark.slow
 def test_it_compiles_and_has_derivatives(x64):
     through, shape, values = problem("half")
 
