@@ -39,7 +39,6 @@ converge, 2 bad input, 130 interrupted.
 import dataclasses
 import functools
 import math
-from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -49,6 +48,7 @@ from skimage.restoration import unsupervised_wiener
 
 from dipgp.images import add_noise
 from dipgp.observations import Blur, gaussian_blur, motion_blur
+from dipgp.observations.blur import Boundary
 from dipgp.summaries import psnr
 from experiments import common, image_tasks, network_options
 from experiments.common import require
@@ -130,7 +130,7 @@ def _blur_from_flags() -> Blur:
     accepted = 0 < length < math.inf
     require(accepted, "blur_length", length, "a positive number of pixels")
     require(math.isfinite(angle), "blur_angle", angle, "a number of degrees")
-    boundary: Literal["circular", "valid"] = BOUNDARY.value
+    boundary: Boundary = "valid" if BOUNDARY.value == "valid" else "circular"
     if BLUR.value == "gaussian":
         return gaussian_blur(std, boundary)
     return motion_blur(length, angle, boundary)
