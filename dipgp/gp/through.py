@@ -29,8 +29,6 @@ from dipgp.observations import LinearMap, Observation
 Array = jax.Array
 
 POWER_ITERATIONS = 8
-# Relative to the best known mixture of the channels' levels: below, one is not told.
-SMALLEST_LEVEL = 1e-9
 
 
 @functools.partial(jax.jit, static_argnames=("through", "shape", "max_iterations"))
@@ -130,7 +128,8 @@ def check(
     if isinstance(moments, jax.core.Tracer):
         return
     sizes = np.linalg.eigvalsh(np.asarray(moments, np.float64))
-    if not sizes[0] > max(SMALLEST_LEVEL * sizes[-1], 0):
+    rounding = np.finfo(observation.values.dtype).eps * len(sizes)
+    if not sizes[0] > rounding * sizes[-1]:
         raise ValueError(
             "mask: expected pixels that tell the level of each colour, got a mask and "
             f"a map, {type(through).__name__}, that leave one unseen"

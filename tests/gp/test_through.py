@@ -223,6 +223,7 @@ def test_it_compiles_and_has_derivatives(x64):
     np.testing.assert_allclose(slope, difference / (2 * step), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_picture_without_channels_gives_an_image_without_channels():
     through, shape, values = problem("half")
     grey = jnp.asarray(values[:, :, 0], jnp.float32)
