@@ -73,6 +73,11 @@ def estimate(
     if method not in get_args(Method):
         known = ", ".join(get_args(Method))
         raise ValueError(f"method: expected one of {known}, got {method!r}")
+    if system.through is not None:
+        raise ValueError(
+            f"through: expected None for the evidence, got {system.through!r}; try "
+            "gp.select(..., through=...), which weighs covariances through a map"
+        )
     observation = system.observation
     data = decorrelate(observation.values, system.channels)
     if method == "automatic":

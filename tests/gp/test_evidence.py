@@ -5,6 +5,7 @@ import pytest
 from stationary_fields import covariance_matrix, mask_with_hole, random_mask
 
 from dipgp import gp, kernels
+from dipgp.observations import Blur
 
 GRID = (9, 8)
 MASKS = {"half": random_mask(GRID, 0.6), "a hole": mask_with_hole(GRID)}
@@ -195,3 +196,17 @@ def test_factorised_matrices_have_no_lanczos():
     )
     with pytest.raises(ValueError, match='expected "dense"'):
         posterior.log_evidence(jax.random.key(0), method="lanczos")
+
+
+def test_what_is_seen_through_a_map_is_weighed_elsewhere():
+    posterior = gp.condition(
+        prior(HYPERPARAMETERS),
+        data(),
+        noise_std=0.2,
+        through=Blur([[0.5, 0.5]]),
+        image_shape=(*GRID, 1),
+        max_iterations=1,
+        reach=12,
+    )
+    with pytest.raises(ValueError, match=r"through: expected None.*gp\.select"):
+        posterior.log_evidence()
