@@ -96,6 +96,7 @@ class TestData:
 
 
 class TestFormulas:
+    @pytest.mark.slow
     def test_the_hourglass_is_smoother_than_its_input(self):
         k = hourglass_limit()(np.array([[0.0, 0.0], [0.0, 1.0], [0.0, 20.0]]))
         np.testing.assert_allclose(k[0], 1, atol=1e-6)
@@ -122,6 +123,7 @@ class TestEvidence:
         before, after = (likeliest(each, problem) for each in (matrix, matrix + 5))
         np.testing.assert_allclose(after, before, rtol=1e-5)
 
+    @pytest.mark.slow
     def test_the_noise_that_was_added_is_found(self):
         shape = (24, 24)
         problem = smooth_problem(shape, seen=1.1)
@@ -302,6 +304,7 @@ def test_help_teaches_by_example_and_shows_nobody_elses_flags():
     assert "--drop_fraction" not in told
 
 
+@pytest.mark.slow
 def test_without_noise_known_pixels_are_met():
     problem = smooth_problem()
     everything = Problem(problem.image, np.ones(SHAPE, bool))

@@ -50,6 +50,7 @@ def run(tmp_path, photographs):
 
 
 class TestReport:
+    @pytest.mark.slow
     def test_each_rule_tells_its_choice_and_what_it_costs(self, run):
         (record,), rows = run("sgd")
         assert set(record["stopping"]) == set(network_settings.STOPPING)

@@ -51,6 +51,7 @@ class TestPrediction:
         assert found.stop["truth"] == np.argmin(found.error)
         assert 0 < found.stop["truth"] < len(found.error) - 1
 
+    @pytest.mark.slow
     def test_more_noise_is_an_earlier_stop_for_all_three(self):
         stops = []
         for noise in (0.05, 0.3):

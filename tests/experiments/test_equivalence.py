@@ -48,6 +48,7 @@ def done(tmp_path_factory):
     return equivalence.run(configure(folder)), folder
 
 
+@pytest.mark.slow
 class TestRun:
     def test_it_writes_figure_table_and_metrics(self, done):
         record, folder = done

@@ -446,8 +446,12 @@ class TestFlags:
             "noisy",
             "preset",
             "resume",
+            "kernel",
+            "sigma",
+            "depth",
+            "tolerance",
         }
-        assert not shown & {"kernel", "sigma", "depth", "amplitude", "tolerance"}
+        assert not shown & {"drop_fraction", "blur", "boundary"}
 
 
 def test_the_command_line_restores_an_image(

@@ -146,6 +146,7 @@ class TestModel:
         model = Model(sigma=2.0, depth=depth, shape=(5,), amplitude=amplitude)
         np.testing.assert_allclose(np.diag(model.covariance()), amplitude**2)
 
+    @pytest.mark.slow
     def test_random_networks_have_the_kernels_covariance(self):
         # One layer has it at every width; only its input has to have many channels.
         model = Model(

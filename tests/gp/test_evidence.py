@@ -111,7 +111,9 @@ def test_random_signs_are_right_within_their_error(x64, where):
     assert few.truncation > 1e-3
 
 
-@pytest.mark.parametrize("method", ["dense", "torus", "lanczos"])
+@pytest.mark.parametrize(
+    "method", [pytest.param("dense", marks=pytest.mark.slow), "torus", "lanczos"]
+)
 def test_derivatives_are_those_of_the_density(x64, method):
     mask = np.ones(GRID, bool) if method == "torus" else MASKS["half"]
     values = data()

@@ -22,6 +22,7 @@ def seen(seed, mask=None, shape=SHAPE):
     return observe(values + NOISE_STD * noise, mask, noise_std=0.7)
 
 
+@pytest.mark.slow
 def test_hyperparameters_of_prior_samples_are_found_within_their_errors(x64):
     start = {"lengthscale": 1.0, "variance": 2.0}
     truth = TRUTH | {"noise_std": NOISE_STD}

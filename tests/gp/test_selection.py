@@ -62,6 +62,7 @@ def test_amplitude_is_found(name, where):
 
 @pytest.mark.parametrize("where", MASKS)
 @pytest.mark.parametrize("name", ["smooth", "network"])
+@pytest.mark.slow
 def test_noise_is_estimated_where_it_stands_out(name, where):
     mask, noise = MASKS[where], AMPLITUDE / 2
     values = field(name, noise=noise)
@@ -74,6 +75,7 @@ def test_noise_is_estimated_where_it_stands_out(name, where):
 
 
 @pytest.mark.parametrize("estimate_noise", [False, True])
+@pytest.mark.slow
 def test_what_the_mask_hides_changes_nothing(estimate_noise):
     values, mask = field("rough"), MASKS["half"]
     clean = select(values, mask, estimate_noise=estimate_noise)

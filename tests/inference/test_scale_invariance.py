@@ -56,7 +56,7 @@ def direction_scores(draws):
     return np.abs(scores)
 
 
-@pytest.mark.parametrize("prior_std", [1.0, 1.5])
+@pytest.mark.parametrize("prior_std", [1.0, pytest.param(1.5, marks=pytest.mark.slow)])
 class TestStationaryLaw:
     def test_directions_have_the_exact_posterior_whatever_the_prior(self, prior_std):
         assert direction_scores(weights(prior_std)).max() < LIMIT

@@ -63,7 +63,7 @@ def test_the_input_of_these_tests_has_the_covariance_asked_for():
     [(ReLU(), 0.0), (ReLU(), 0.2), (Erf(1.0), 0.1), (Erf(np.inf), 0.0)],
     ids=repr,
 )
-@pytest.mark.parametrize("depth", [1, 3])
+@pytest.mark.parametrize("depth", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_conv_nets(depth, activation, bias_variance):
     net = architecture.conv_net(
         depth,
@@ -92,6 +92,7 @@ def test_a_wrong_variance_of_the_weights_would_be_seen():
 
 @pytest.mark.parametrize("upsample", ["bilinear", "nearest"])
 @pytest.mark.parametrize("downsample", ["stride", "average"])
+@pytest.mark.slow
 def test_autoencoders_follow_the_mean_over_phases(downsample, upsample):
     net = architecture.autoencoder(
         1,
@@ -106,6 +107,7 @@ def test_autoencoders_follow_the_mean_over_phases(downsample, upsample):
     assert excess <= 1e-3  # of the phase mean behind a non-linearity
 
 
+@pytest.mark.slow
 def test_autoencoders_do_not_follow_the_ideal_rule_on_rough_inputs():
     def net(upsample):
         return architecture.autoencoder(
@@ -124,6 +126,7 @@ def test_autoencoders_do_not_follow_the_ideal_rule_on_rough_inputs():
     assert excess > 0.05
 
 
+@pytest.mark.slow
 def test_residual_nets():
     block = Sum([Serial(), Serial([Convolution(192), ReLU(), Convolution(192)])])
     layers = [Convolution(192), block, ReLU(), Convolution(1, 1)]
@@ -132,6 +135,7 @@ def test_residual_nets():
     assert largest_excess(net, input, pixels=32, networks=300, key=3) <= 0
 
 
+@pytest.mark.slow
 def test_concatenated_channels_weigh_by_their_number():
     loud = Serial([Convolution(64, weight_variance=4.0), ReLU()])
     rough = Serial([Convolution(192, stride=2), Erf(2.0), Upsample(2, "nearest")])
