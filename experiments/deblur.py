@@ -157,7 +157,7 @@ def _prepare(config: DeblurConfig, image: np.ndarray) -> image_tasks.Problem:
     blur, noise_std = config.blur, config.options.noise_std
     assert noise_std is not None
     if config.noisy:
-        (top, bottom), (left, right) = _margins(blur)
+        (top, bottom), (left, right) = blur.margins
         height, width, channels = image.shape
         shape = (height + top + bottom, width + left + right, channels)
         seen, truth = image, None
@@ -170,15 +170,8 @@ def _prepare(config: DeblurConfig, image: np.ndarray) -> image_tasks.Problem:
         truth,
         shape=shape,
         forward=blur,
-        shown=np.pad(seen, [*_margins(blur), (0, 0)]),
+        shown=np.pad(seen, [*blur.margins, (0, 0)]),
     )
-
-
-def _margins(blur: Blur) -> list[tuple[int, int]]:
-    """Rows above and below, columns left and right of what is seen."""
-    if blur.boundary == "circular":
-        return [(0, 0), (0, 0)]
-    return [(size // 2, size - 1 - size // 2) for size in np.shape(blur.kernel)]
 
 
 def _assess(
@@ -188,7 +181,7 @@ def _assess(
     if truth is None:
         names = ("psnr", "psnr_input", "psnr_wiener", "psnr_unclipped", "psnr_whole")
         return mean, dict.fromkeys((*names, "ssim"))
-    (top, _), (left, _) = _margins(config.blur)
+    (top, _), (left, _) = config.blur.margins
     inner = slice(top, top + seen.shape[0]), slice(left, left + seen.shape[1])
     shown = np.clip(mean, 0, 1)
     wiener = _wiener(seen, np.asarray(config.blur.kernel), config.seed)

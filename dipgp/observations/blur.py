@@ -44,6 +44,13 @@ class Blur:
             known = " or ".join(get_args(Boundary))
             raise ValueError(f"boundary: expected {known}, got {self.boundary!r}")
 
+    @property
+    def margins(self) -> list[tuple[int, int]]:
+        """Rows above and below, columns left and right of what is seen."""
+        if self.boundary == "circular":
+            return [(0, 0), (0, 0)]
+        return [(size // 2, size - 1 - size // 2) for size in np.shape(self.kernel)]
+
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, int, int]:
         """The image's own, or that of its valid part; see `LinearMap`."""
         height, width, channels = image_shape(shape)
@@ -63,20 +70,13 @@ class Blur:
         image = as_image(image)
         height, width, _ = self.output_shape(image.shape)
         blurred = _filter(image, self._spectrum(image.shape))
-        if self.boundary == "circular":
-            return blurred
         # Where the kernel lies within the image, nothing has gone around the torus.
-        top, left = (size // 2 for size in np.shape(self.kernel))
+        (top, _), (left, _) = self.margins
         return blurred[top : top + height, left : left + width]
 
     def adjoint(self, values: Array, shape: tuple[int, ...]) -> Array:
         """Spreads values by the kernel turned by 180 degrees; see `LinearMap`."""
-        values = as_values(self, values, shape)
-        if self.boundary == "valid":
-            margins = [
-                (size // 2, size - 1 - size // 2) for size in np.shape(self.kernel)
-            ]
-            values = jnp.pad(values, [*margins, (0, 0)])
+        values = jnp.pad(as_values(self, values, shape), [*self.margins, (0, 0)])
         return _filter(values, self._spectrum(shape).conj())
 
     def _spectrum(self, shape: tuple[int, ...]) -> np.ndarray:
