@@ -24,7 +24,7 @@ from dipgp.gp.system import SolveInfo, System
 
 Array = jax.Array
 
-# Enough for two cores to share the transforms, and few enough to stay in their caches.
+# Several share the overhead of a step, and memory grows with them.
 BATCH = 4
 
 

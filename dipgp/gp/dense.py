@@ -63,20 +63,29 @@ def observed_pixels(observation: Observation) -> tuple[np.ndarray, np.ndarray]:
       ValueError: where they would take more than `MEMORY_LIMIT_GIB`, or while the mask
         is traced by JAX.
     """
+    check_mask_is_known(observation)
+    rows, columns = np.nonzero(np.asarray(observation.mask))
+    check_memory(rows.size, observation, "an iterative method")
+    return rows, columns
+
+
+def check_mask_is_known(observation: Observation) -> None:
+    """Raises ValueError where JAX traces the mask, which matrices are made of."""
     if numerics.is_traced(observation.mask):
         raise ValueError(
-            "mask: expected known values for a dense solve, got one that JAX traces; "
-            'try method="weights"'
-        )
-    rows, columns = np.nonzero(np.asarray(observation.mask))
-    needed = memory_gib(rows.size, observation.values.dtype)
-    if needed > MEMORY_LIMIT_GIB:
-        raise ValueError(
-            f"method: a dense solve with {rows.size} observed pixels would take "
-            f"{needed:.1f} GiB, the limit is {MEMORY_LIMIT_GIB:g}; "
+            "mask: expected known values for dense matrices, got one that JAX traces; "
             "try an iterative method"
         )
-    return rows, columns
+
+
+def check_memory(unknowns: int, observation: Observation, instead: str) -> None:
+    """Raises ValueError, telling what to do instead, on matrices that are too large."""
+    needed = memory_gib(unknowns, observation.values.dtype)
+    if needed > MEMORY_LIMIT_GIB:
+        raise ValueError(
+            f"method: dense matrices of {unknowns} unknowns would take {needed:.1f} "
+            f"GiB, the limit is {MEMORY_LIMIT_GIB:g}; try {instead}"
+        )
 
 
 def covariance_matrix(table: Array, rows: np.ndarray, columns: np.ndarray) -> Array:
@@ -95,8 +104,8 @@ def posterior_covariance(
 
         K - k^T A^-1 k + q^T q / (1^T A^-1 1),
 
-    the last term of which is the unknown level's (universal
-    kriging; Cressie, Statistics for Spatial Data, 1993, section 3.4).
+    the last term of which is the unknown level's (universal kriging; Cressie,
+    Statistics for Spatial Data, 1993, section 3.4).
 
     Args:
       covariances: one a channel.
@@ -110,16 +119,8 @@ def posterior_covariance(
         the mask is traced by JAX.
     """
     mask = observation.mask
-    if numerics.is_traced(mask):
-        raise ValueError(
-            "mask: expected known values for dense matrices, got one that JAX traces"
-        )
-    needed = memory_gib(mask.size, mask.dtype)
-    if needed > MEMORY_LIMIT_GIB:
-        raise ValueError(
-            f"method: dense matrices of {mask.size} pixels would take {needed:.1f} "
-            f'GiB, the limit is {MEMORY_LIMIT_GIB:g}; try method="probing"'
-        )
+    check_mask_is_known(observation)
+    check_memory(mask.size, observation, 'method="probing"')
     (seen,) = np.nonzero(np.asarray(mask).ravel())
     noise = jnp.square(observation.noise_std).ravel()[seen]
 

@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dipgp import numerics
 from dipgp.gp import dense
 from dipgp.gp.colour import ChannelModel
 from dipgp.kernels.stationary import Covariance
@@ -51,17 +50,8 @@ def posterior_covariance(
         while the mask is traced by JAX.
     """
     mask, values = observation.mask, observation.values
-    if numerics.is_traced(mask):
-        raise ValueError(
-            "mask: expected known values for dense matrices, got one that JAX traces"
-        )
-    needed = dense.memory_gib(math.prod(shape), mask.dtype)
-    if needed > dense.MEMORY_LIMIT_GIB:
-        raise ValueError(
-            f"method: dense matrices of {math.prod(shape)} pixels and channels would "
-            f"take {needed:.1f} GiB, the limit is {dense.MEMORY_LIMIT_GIB:g}; try "
-            'method="samples"'
-        )
+    dense.check_mask_is_known(observation)
+    dense.check_memory(math.prod(shape), observation, 'method="samples"')
     every = np.broadcast_to(np.asarray(mask)[:, :, None] != 0, values.shape)
     (seen,) = np.nonzero(every.ravel())
     noise = jnp.broadcast_to(jnp.square(observation.noise_std)[:, :, None], every.shape)

@@ -24,7 +24,6 @@ from typing import Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from matfree import decomp
 
 from dipgp import numerics
@@ -32,10 +31,10 @@ from dipgp.architecture.layers import check_positive_integer
 from dipgp.gp import dense
 from dipgp.gp.colour import decorrelate
 from dipgp.gp.system import FEW_PIXELS, System
-from dipgp.gp.toeplitz import Torus
+from dipgp.gp.toeplitz import Torus, half_spectrum_counts
 from dipgp.gp.weights import Contrasts
 from dipgp.kernels.stationary import Covariance, lag_grid
-from dipgp.observations import Observation
+from dipgp.observations import Observation, seen_evenly
 
 Array = jax.Array
 Method = Literal["automatic", "dense", "torus", "lanczos"]
@@ -141,28 +140,21 @@ def _torus(
     covariances: tuple[Covariance, ...], data: Array, observation: Observation
 ) -> Array:
     """(C,), by the Fourier transform of the image itself."""
-    mask, noise_std = observation.mask, observation.noise_std
-    if not numerics.is_traced((mask, noise_std)) and not (
-        np.asarray(mask).all() and np.ptp(np.asarray(noise_std)) == 0
-    ):
+    if not seen_evenly(observation):
         raise ValueError(
             'method: expected another than "torus" where pixels are missing or the '
             "noise differs between them"
         )
-    height, width = mask.shape
+    height, width = observation.mask.shape
     pixels = height * width
-    # Half a spectrum stands for the whole; the level takes frequency zero.
-    counts = np.full((height, width // 2 + 1), 2.0)
-    counts[:, 0] = 1
-    if width % 2 == 0:
-        counts[:, -1] = 1
-    counts[0, 0] = 0
+    counts = half_spectrum_counts((height, width))
+    counts[0, 0] = 0  # which the level takes
     share = jnp.asarray(counts, data.dtype)
 
     def channel(covariance: Covariance, values: Array) -> Array:
         moments = covariance.moments(lag_grid((height, width), values.dtype))
         spectrum = jnp.fft.rfft2(moments.sill - moments.variogram).real
-        expected = jnp.maximum(spectrum, 0) + jnp.square(noise_std[0, 0])
+        expected = jnp.maximum(spectrum, 0) + jnp.square(observation.noise_std[0, 0])
         power = jnp.square(jnp.abs(jnp.fft.rfft2(values))) / pixels
         quadratic = jnp.sum(share * power / expected)
         return _combine(quadratic, jnp.sum(share * jnp.log(expected)), pixels)

@@ -21,7 +21,7 @@ import numpy as np
 
 from dipgp.gp import conjugate_gradients
 from dipgp.gp.conjugate_gradients import MeanSolution
-from dipgp.gp.toeplitz import Torus
+from dipgp.gp.toeplitz import Torus, half_spectrum_counts
 from dipgp.observations import Observation
 
 Array = jax.Array
@@ -124,13 +124,10 @@ def coordinates(tori: Torus, largest: Array, grid: tuple[int, int]) -> Coordinat
     gain = gain.at[:, 0, 0].set(1 / jnp.sqrt(largest))
     prior = (1 / (1 + largest * spectrum)).at[:, 0, 0].set(0)
 
-    # Each entry of half a spectrum counts for the two frequencies that it holds, so
-    # that the dot products of the iteration are those of images.
-    shares = np.full(spectrum.shape[1:], 2.0, np.float64)
-    shares[:, 0] = 1
-    if tori.size[1] % 2 == 0:
-        shares[:, -1] = 1
-    unit = np.sqrt(shares / (tori.size[0] * tori.size[1]))
+    # Each entry counts for the frequencies that it stands for, so that the dot products
+    # of the iteration are those of images.
+    counts = half_spectrum_counts(tori.size)
+    unit = np.sqrt(counts / (tori.size[0] * tori.size[1]))
     analysis = gain * jnp.asarray(unit, gain.dtype)[None]
     synthesis = gain / jnp.asarray(unit, gain.dtype)[None]
     return Coordinates(prior, analysis, synthesis, tori.size, grid)

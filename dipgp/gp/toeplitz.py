@@ -126,6 +126,18 @@ def _two_reaches(reach: int | tuple[int, int]) -> tuple[int, int]:
     return both[0], both[1]
 
 
+def half_spectrum_counts(size: tuple[int, int]) -> np.ndarray:
+    """Frequencies of the whole transform that each entry of rfft2's half stands for.
+
+    (P1, P2 // 2 + 1), 1 or 2.
+    """
+    counts = np.full((size[0], size[1] // 2 + 1), 2.0)
+    counts[:, 0] = 1
+    if size[1] % 2 == 0:
+        counts[:, -1] = 1
+    return counts
+
+
 def find_reach(
     covariance: Covariance,
     grid: tuple[int, int],

@@ -24,13 +24,13 @@ from typing import Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from dipgp import numerics
 from dipgp.gp import conditional_draws, dense, dense_through, field
 from dipgp.gp.colour import ChannelModel, correlate
 from dipgp.gp.conjugate_gradients import MeanSolution
 from dipgp.gp.system import FEW_PIXELS, SolveInfo, System
+from dipgp.observations import seen_evenly
 
 Array = jax.Array
 Report = Callable[[str], None]
@@ -108,7 +108,7 @@ def choose(system: System) -> Literal["dense", "stationary", "probing", "samples
         return "dense" if unknowns <= FEW_PIXELS else "samples"
     if system.tori is None or mask.size <= FEW_PIXELS:
         return "dense"
-    if np.asarray(mask).all() and np.ptp(np.asarray(noise_std)) == 0:
+    if seen_evenly(system.observation):
         return "stationary"
     return "probing" if system.form == "field" else "samples"
 
@@ -144,16 +144,12 @@ def _dense(system: System) -> Array:
 
 def _stationary(system: System) -> Array:
     """(C, H, W), the same at all pixels."""
-    mask, noise_std = system.observation.mask, system.observation.noise_std
-    seen = numerics.is_traced((mask, noise_std)) or (
-        np.asarray(mask).all() and np.ptp(np.asarray(noise_std)) == 0
-    )
-    if not seen or system.tori is None:
+    if not seen_evenly(system.observation) or system.tori is None:
         raise ValueError(
             'method: expected another than "stationary" where pixels are missing, the '
             "noise differs between them, or matrices are factorised"
         )
-    noise = jnp.square(noise_std[0, 0])
+    noise = jnp.square(system.observation.noise_std[0, 0])
     spectrum = system.tori.spectrum
     left = noise * spectrum / (noise + spectrum)
     # The unknown level is a process of infinite variance at frequency zero.

@@ -22,6 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dipgp.gp.toeplitz import half_spectrum_counts
 from dipgp.kernels.stationary import Covariance, Moments, lag_grid
 
 Array = jax.Array
@@ -79,10 +80,7 @@ def periodogram(values: Array, tile: int = TILE) -> Periodogram:
     power = jnp.mean(jnp.square(jnp.abs(jnp.fft.rfft2(windowed))), axis=0)
     transform = np.abs(np.fft.rfft2(window, s=(2 * down, 2 * right))) ** 2
     autocorrelation = np.fft.irfft2(transform, s=(2 * down, 2 * right))
-    counts = np.full((down, right // 2 + 1), 2.0)
-    counts[:, 0] = 1
-    if right % 2 == 0:
-        counts[:, -1] = 1
+    counts = half_spectrum_counts((down, right))
     counts[0, 0] = 0
     dtype = values.dtype
     return Periodogram(

@@ -22,6 +22,7 @@ from dipgp.observations.observation import (
     log_likelihood,
     mean_squared_error,
     observe,
+    seen_evenly,
 )
 from dipgp.observations.stationary_filter import StationaryFilter, stationary_filter
 
@@ -43,5 +44,6 @@ __all__ = [
     "mean_squared_error",
     "motion_blur",
     "observe",
+    "seen_evenly",
     "stationary_filter",
 ]

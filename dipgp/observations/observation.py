@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dipgp import numerics
+
 Array = jax.Array
 
 
@@ -116,6 +118,17 @@ def mean_squared_error(observation: Observation, image: Array) -> Array:
     weight = observation.mask[:, :, None]
     errors = jnp.sum(weight * (observation.values - image) ** 2)
     return errors / (jnp.sum(observation.mask) * image.shape[-1])
+
+
+def seen_evenly(observation: Observation) -> bool:
+    """Whether everything is seen in noise of one strength, if it is known.
+
+    What JAX traces is taken to be so.
+    """
+    mask, noise_std = observation.mask, observation.noise_std
+    if numerics.is_traced((mask, noise_std)):
+        return True
+    return bool(np.asarray(mask).all() and np.ptp(np.asarray(noise_std)) == 0)
 
 
 def _check_finite(name: str, array: Array) -> None:
