@@ -14,11 +14,10 @@ import numpy as np
 import scipy.optimize
 
 from dipgp import numerics
-from dipgp.gp import evidence, toeplitz
+from dipgp.gp import arguments, evidence, toeplitz
 from dipgp.gp.colour import ChannelModel, estimate_channels
 from dipgp.gp.evidence import Evidence
 from dipgp.gp.system import FEW_PIXELS, Form, System
-from dipgp.kernels.layers import scale
 from dipgp.kernels.stationary import Covariance, CovarianceLike, as_covariance
 from dipgp.observations import Observation
 
@@ -120,17 +119,21 @@ def fit(
             "key: expected a key for the random signs, got None; try jax.random.key(0)"
         )
 
+    def covariance_of(values: Any) -> Covariance:
+        # The noise, where it is fitted, comes last and is none of the family's.
+        return as_covariance(family(dict(zip(start, values, strict=False))))
+
+    def observation_of(values: Any) -> Observation:
+        noise_std = unit * values[-1] if fit_noise else unit
+        return observation._replace(noise_std=noise_std)
+
     def reach_of(logs: np.ndarray) -> tuple[int, int]:
-        named = dict(zip(names, np.exp(logs).tolist(), strict=True))
-        named.pop(NOISE if fit_noise else "", None)
         height, width = observed.shape
-        return toeplitz.find_reach(as_covariance(family(named)), (height, width))
+        return toeplitz.find_reach(covariance_of(np.exp(logs)), (height, width))
 
     def judge(logs: Array, reach: tuple[int, int] | None) -> Evidence:
-        named = dict(zip(names, jnp.exp(logs), strict=True))
-        noise_std = unit * named.pop(NOISE) if fit_noise else unit
-        seen = observation._replace(noise_std=noise_std)
-        system = _system(family(named), seen, channels, reach)
+        values = jnp.exp(logs)
+        system = _system(covariance_of(values), observation_of(values), channels, reach)
         method: evidence.Method = "dense" if small else "lanczos"
         return evidence.estimate(system, key, method, probes, steps)
 
@@ -146,6 +149,10 @@ def fit(
         nonlocal count
         count += 1
         value, slope = climb(jnp.asarray(logs, observation.values.dtype), reach)
+        if count == 1 and not np.isfinite(value):
+            raise ValueError(
+                f"start: expected parameters with a finite evidence, got {guess}"
+            )
         pairs = zip(names, np.exp(logs), strict=True)
         told = ", ".join(f"{name} {parameter:.4g}" for name, parameter in pairs)
         report(f"evidence {-float(value):.2f} at {told}")
@@ -156,10 +163,6 @@ def fit(
         if not small:
             down, right = reach_of(at)
             reach = (MARGIN * down, MARGIN * right)
-        if not np.isfinite(height(at, reach)[0]):
-            raise ValueError(
-                f"start: expected parameters with a finite evidence, got {guess}"
-            )
         result = scipy.optimize.minimize(
             height,
             at,
@@ -174,16 +177,12 @@ def fit(
         if reach is None or all(np.less_equal(reach_of(at), reach)):
             break
     errors = _errors(lambda logs: height(logs, reach)[1], at)
-    values = dict(zip(names, np.exp(at).tolist(), strict=True))
-    parameters = {name: value for name, value in values.items() if name != NOISE}
-    fitted = observation
-    if fit_noise:
-        fitted = observation._replace(noise_std=unit * values[NOISE])
+    values = np.exp(at).tolist()
     return Fit(
-        parameters=values,
+        parameters=dict(zip(names, values, strict=True)),
         relative_errors=dict(zip(names, errors, strict=True)),
-        covariance=as_covariance(family(parameters)),
-        observation=fitted,
+        covariance=covariance_of(values),
+        observation=observation_of(values),
         evidence=judge(jnp.asarray(at, observation.values.dtype), reach),
         converged=bool(result.success),
         evaluations=count,
@@ -191,14 +190,14 @@ def fit(
 
 
 def _system(
-    covariance: CovarianceLike,
+    covariance: Covariance,
     observation: Observation,
     channels: ChannelModel,
     reach: tuple[int, int] | None,
 ) -> System:
     """The equations of one covariance, those of a small grid as matrices."""
-    process = as_covariance(covariance)
-    each = tuple(scale(process, variance) for variance in channels.variances)
+    count = observation.values.shape[-1]
+    each = tuple(arguments.channel_covariances(covariance, channels, count))
     height, width = observation.mask.shape
     tori = None
     if reach is not None:

@@ -55,6 +55,23 @@ def test_the_evidence_is_level_and_highest_where_it_ends(x64):
     assert float(best.log_evidence().value) == pytest.approx(top, rel=1e-6)
 
 
+def test_a_family_may_have_a_parameter_called_noise_std(x64):
+    def with_noise(parameters):
+        return kernels.scale(kernels.matern(1.5, 3.0), parameters["noise_std"])
+
+    found = gp.fit(with_noise, {"noise_std": 0.3}, seen(0), max_evaluations=3)
+    assert set(found.parameters) == {"noise_std"}
+    np.testing.assert_array_equal(found.observation.noise_std, seen(0).noise_std)
+
+
+def test_a_start_without_a_finite_evidence_is_refused(x64):
+    def broken(parameters):
+        return kernels.scale(kernels.matern(1.5, 3.0), parameters["variance"] * np.nan)
+
+    with pytest.raises(ValueError, match="start: expected parameters with a finite"):
+        gp.fit(broken, {"variance": 1.0}, seen(0))
+
+
 @pytest.mark.slow
 def test_on_larger_grids_random_signs_find_them_too():
     shape = (56, 48)
