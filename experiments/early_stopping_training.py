@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dipgp import architecture, kernels, networks
+from dipgp.inference.chains import map_chains
 from dipgp.networks.build import Variables
 from experiments import plain_process, small_examples
 from experiments.early_stopping_options import EarlyStoppingConfig
@@ -188,7 +189,7 @@ def _descend(
 
         return jax.lax.scan(step, weights, None, length)
 
-    return jax.lax.map(run, (stacked, inputs))
+    return map_chains(run, (stacked, inputs))
 
 
 def periodic_input(key: Array, config: EarlyStoppingConfig) -> Array:

@@ -31,6 +31,7 @@ import numpy as np
 from blackjax.adaptation.step_size import dual_averaging_adaptation
 
 from dipgp import gp
+from dipgp.inference.chains import map_chains
 from experiments.plain_model import Model
 from experiments.restoration import Report
 
@@ -91,7 +92,7 @@ def sample(
     draws: int,
     report: Report,
 ) -> Draws:
-    """Runs the chains, one after the other.
+    """Runs the chains.
 
     Args:
       model: the prior.
@@ -138,7 +139,7 @@ def _begin(model: Model, sampler: Sampler, keys: Array, data: Data) -> _Chain:
         density = functools.partial(_log_posterior, model, data)
         return _Chain(blackjax.nuts.init(flat, density), adaptation)
 
-    return jax.lax.map(begin, keys)
+    return map_chains(begin, keys)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
@@ -179,7 +180,7 @@ def _advance(
         numbers = first + jnp.arange(length)
         return jax.lax.scan(functools.partial(draw, key), chain, numbers)
 
-    progress, (told, work) = jax.lax.map(run, (keys, progress))
+    progress, (told, work) = map_chains(run, (keys, progress))
     return progress, told, jnp.mean(work)
 
 

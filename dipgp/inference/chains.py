@@ -72,8 +72,27 @@ def run_chains(
         # Where they lie there already, nothing is moved.
         sharding = jax.sharding.NamedSharding(mesh, jax.P("chain"))
         carries = jax.device_put(carries, sharding)
-    how = how or ("map" if _platform(carries) == "cpu" else "vmap")
+    how = how or _default(_platform(carries))
     return _run(advance, carries, mesh, how)
+
+
+def map_chains(
+    function: Callable[[Any], Any], chains: Any, how: How | None = None
+) -> Any:
+    """A function of each chain, for code that is compiled around it.
+
+    Args:
+      function: of one chain, to a pytree of arrays.
+      chains: a pytree of arrays with a leading axis K.
+      how: "map" or "vmap"; by default "map" where programs run on CPUs and "vmap"
+        elsewhere, as `run_chains` says.
+
+    Returns:
+      What the function gives, with the leading axis K.
+    """
+    if (how or _default(jax.default_backend())) == "vmap":
+        return jax.vmap(function)(chains)
+    return jax.lax.map(function, chains)
 
 
 @functools.partial(
@@ -82,10 +101,7 @@ def run_chains(
 def _run(
     advance: Advance, carries: Carry, mesh: jax.sharding.Mesh | None, how: How
 ) -> tuple[Carry, Trace]:
-    def share(carries: Carry) -> tuple[Carry, Trace]:
-        if how == "vmap":
-            return jax.vmap(advance)(carries)
-        return jax.lax.map(advance, carries)
+    share = functools.partial(map_chains, advance, how=how)
 
     if mesh is not None:
         # Without check_vma advance may make arrays of its own inside its loops.
@@ -123,6 +139,10 @@ def _count(carries: Carry) -> int:
 
 def _multiple(count: int, of: int) -> int:
     return -(-count // of) * of
+
+
+def _default(platform: str) -> How:
+    return "map" if platform == "cpu" else "vmap"
 
 
 def _platform(carries: Carry) -> str:

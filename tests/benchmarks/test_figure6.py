@@ -220,7 +220,7 @@ class TestRun:
 
         monkeypatch.setattr(figure6, "_formulas", refuse)
         monkeypatch.setattr(figure6_descent, "train", refuse)
-        monkeypatch.setattr(figure6_networks, "covariance_of_one", refuse)
+        monkeypatch.setattr(figure6_networks, "sum_of_covariances", refuse)
         again = figure6.run(configure(folder, resume=True), smooth_problem())
         assert again == text
 
@@ -250,22 +250,23 @@ def test_a_stopped_estimate_goes_on_with_the_same_numbers(tmp_path, monkeypatch)
             problem, 4, 20, "fixed", key, cells, folder, lambda *_: None
         )
 
-    def draw(shape, channels, kind, key, number):
-        return np.random.default_rng(number).random((PIXELS, PIXELS), np.float32)
+    def draw(shape, channels, kind, key, first, count=1):
+        draws = [np.random.default_rng(first + i) for i in range(count)]
+        return sum(each.random((PIXELS, PIXELS), np.float32) for each in draws)
 
-    monkeypatch.setattr(figure6_networks, "covariance_of_one", draw)
+    monkeypatch.setattr(figure6_networks, "sum_of_covariances", draw)
     whole, calls = estimate(tmp_path / "whole", "whole", resume=False), []
     mean = np.mean([draw(SHAPE, 4, "fixed", key, i) for i in range(20)], axis=0)
     np.testing.assert_allclose(judged["whole"][-1], mean, rtol=1e-4, atol=1e-6)
 
     def fail_at_the_end(*arguments):
-        calls.append(arguments[-1])
+        calls.append(arguments[-2])
         if len(calls) == 16:
             raise KeyboardInterrupt
         return draw(*arguments)
 
     monkeypatch.setattr(figure6_networks, "_SECONDS_BETWEEN_FILES", -1)
-    monkeypatch.setattr(figure6_networks, "covariance_of_one", fail_at_the_end)
+    monkeypatch.setattr(figure6_networks, "sum_of_covariances", fail_at_the_end)
     with pytest.raises(KeyboardInterrupt):
         estimate(tmp_path / "parts", "first", resume=False)
     again = estimate(tmp_path / "parts", "second", resume=True)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dipgp.inference.chains import run_chains
+from dipgp.inference.chains import map_chains, run_chains
 
 CHAINS = 4
 
@@ -211,3 +211,10 @@ class TestErrors:
     def test_no_devices(self):
         with pytest.raises(ValueError, match=r"^devices: expected at least one"):
             run_chains(advance, begin(), devices=[])
+
+
+@pytest.mark.parametrize("how", ["map", "vmap", None])
+def test_inside_other_programs_each_chain_is_what_it_is_alone(how):
+    ends = jax.jit(lambda chains: map_chains(advance, chains, how))(begin())
+    for several, single in zip(read(*ends), alone(1), strict=True):
+        np.testing.assert_allclose(several, single, rtol=1e-5, atol=1e-6)
