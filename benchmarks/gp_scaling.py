@@ -219,7 +219,8 @@ def run(
         "first one, which compiles. Its FFTs: as many pairs of rfft2 and irfft2 on the "
         "same torus as the iterations took, one a step in the field form and two for "
         "the weights, in one compiled loop. Peak: of a fresh process, above that of "
-        "one that only starts JAX; it includes what compiling takes.",
+        "one that only starts JAX; it includes what compiling takes. On accelerators "
+        "it is that of the device's memory.",
         f'dense: `method="dense"` (Cholesky), timed up to {largest}x{largest}; where '
         "it says cubic law, extrapolated from the largest timed, t = c n^3 in the n "
         "observed pixels, whether or not the matrices would fit into memory.",
@@ -246,6 +247,7 @@ def main(arguments: Sequence[str]) -> None:
         jax.block_until_ready(jnp.zeros(1))
         if MEMORY_OF.value > 0:
             jax.block_until_ready(condition(problem(MEMORY_OF.value), "automatic"))
+        timing.tell_device_memory()
         return
     sizes = [int(size) for size in IMAGE_SIZES.value]
     dense_sizes = [int(size) for size in DENSE_SIZES.value]

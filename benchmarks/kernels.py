@@ -112,6 +112,7 @@ def main(arguments: Sequence[str]) -> None:
             jax.block_until_ready(jnp.zeros(1))
             for size in sizes if ONLY.value in calls else []:
                 jax.block_until_ready(calls[ONLY.value](LAYERS.value, size))
+            timing.tell_device_memory()
             return
         try:
             neural_tangents_oracle.load()
@@ -126,7 +127,7 @@ def main(arguments: Sequence[str]) -> None:
         "input an argument. Ratios compare like with like; neural-tangents under jit "
         "against the closed form as called is the least favourable pair. Medians after "
         "a first call, which compiles. MiB: peak memory of a fresh process above that "
-        "of one that only starts JAX."
+        "of one that only starts JAX; on accelerators, of the device's memory."
     ]
     folder = Path(timing.RESULTS_DIR.value)
     summary = {"layers": LAYERS.value}

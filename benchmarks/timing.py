@@ -22,9 +22,10 @@ from dipgp.files import write_atomically
 # has to stand between this one and the one that is measured.
 _MEASURE = """
 import resource, subprocess, sys
-code = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL).returncode
+run = subprocess.run(sys.argv[1:], stdout=subprocess.PIPE, text=True)
+print(*[line for line in run.stdout.splitlines() if line.startswith("device peak")])
 print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
-sys.exit(code)
+sys.exit(run.returncode)
 """
 
 RESULTS_DIR = flags.DEFINE_string(
@@ -67,7 +68,10 @@ def _seconds(function: Callable[[], object]) -> float:
 
 
 def peak_memory_mib(module: str, arguments: Sequence[str]) -> float:
-    """Largest resident memory of a fresh Python process that runs a module, in MiB.
+    """Largest memory of a fresh Python process that runs a module, in MiB.
+
+    Of its device's memory, where it has one and calls `tell_device_memory` at its end;
+    else its resident memory.
 
     Raises:
       RuntimeError: where the process fails, with what it said.
@@ -79,9 +83,19 @@ def peak_memory_mib(module: str, arguments: Sequence[str]) -> float:
     if result.returncode != 0:
         said = result.stderr.strip()[-2000:]
         raise RuntimeError(f"{' '.join(command)} failed: {said}")
+    device, resident = result.stdout.splitlines()[-2:]
+    if device:
+        return float(device.split()[-1]) / 2**20
     # Kilobytes on Linux, bytes on macOS.
     unit = 2**20 if sys.platform == "darwin" else 2**10
-    return float(result.stdout.splitlines()[-1]) / unit
+    return float(resident) / unit
+
+
+def tell_device_memory() -> None:
+    """Prints for `peak_memory_mib` what the device held at most; CPUs do not know."""
+    stats = jax.devices()[0].memory_stats()
+    if stats is not None:
+        print("device peak", stats["peak_bytes_in_use"])
 
 
 def environment() -> dict[str, str]:

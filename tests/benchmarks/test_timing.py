@@ -22,6 +22,13 @@ def test_a_process_that_holds_more_memory_shows_it():
     assert 1 < small < timing.peak_memory_mib("unittest", ["-h"])
 
 
+def test_a_device_that_knows_its_memory_is_believed(tmp_path, monkeypatch):
+    code = "print('something else'); print('device peak', 3 * 2**20)"
+    (tmp_path / "accelerated.py").write_text(code)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    assert timing.peak_memory_mib("accelerated", []) == 3.0
+
+
 def test_a_process_that_fails_is_reported_with_what_it_said():
     with pytest.raises(RuntimeError, match="No module named nothing_of_that_name"):
         timing.peak_memory_mib("nothing_of_that_name", [])
