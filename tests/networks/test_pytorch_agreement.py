@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from dipgp import architecture, networks
+from dipgp.networks import parameters
 
 torch = pytest.importorskip(
     "torch", reason="PyTorch, the reference implementation's library, is not installed"
 )
-hourglass = pytest.importorskip("pytorch_hourglass")
-
-NAMES = {"weights": "weight", "gamma": "weight", "biases": "bias", "beta": "bias"}
+hourglass = pytest.importorskip("benchmarks.pytorch_hourglass")
+to_torch = hourglass.to_torch
 
 NETWORKS = {
     "one scale, nearest": ((8,), (6,), (4,), "nearest"),
@@ -31,21 +31,6 @@ LARGER_NETWORKS = {
     "no skips": ((8, 12, 16), (6, 10, 14), (0, 0, 0), "bilinear"),
     "wide skips, nearest": ((8, 12, 16), (6, 10, 14), (16, 16, 16), "nearest"),
 }
-
-
-def to_torch(array):
-    """Channels last to channels first, an image's or a kernel's."""
-    array = np.asarray(array)
-    order = {1: (0,), 3: (2, 0, 1), 4: (3, 2, 0, 1)}[array.ndim]
-    return torch.from_numpy(array.transpose(order).copy())
-
-
-def in_order(tree):
-    """Parameter dicts of the layers that have any, in the order of the layers."""
-    if all(not isinstance(value, dict) for value in tree.values()):
-        return [tree]
-    by_position = sorted(tree.items(), key=lambda item: int(item[0].split("_")[-1]))
-    return [leaf for _, inner in by_position for leaf in in_order(inner)]
 
 
 def random_parameters(network, z):
@@ -81,16 +66,11 @@ def compare(down, up, skip, mode, *, size, dtype, tolerance):
     (value, image), slopes = loss(variables)
 
     other = hourglass.Hourglass(32, down, up, skip, mode).to(to_torch(z).dtype)
-    layers = hourglass.layers_with_parameters(other)
-    with torch.no_grad():
-        for layer, parameters in zip(
-            layers, in_order(variables["params"]), strict=True
-        ):
-            for name, array in parameters.items():
-                getattr(layer, NAMES[name]).copy_(to_torch(array))
+    found = parameters.parameters(net, "reference")
+    hourglass.copy_parameters(other, variables, found)
     other.train()
-    found = other(to_torch(z)[None])
-    other_value = torch.mean((found[0] - to_torch(target)) ** 2)
+    other_image = other(to_torch(z)[None])[0]
+    other_value = torch.mean((other_image - to_torch(target)) ** 2)
     other_value.backward()
 
     def assert_near(one, reference, scale):
@@ -98,13 +78,14 @@ def compare(down, up, skip, mode, *, size, dtype, tolerance):
         np.testing.assert_allclose(one, reference, rtol=0, atol=tolerance * scale)
 
     assert image.shape == (size, size, 3)
-    assert_near(to_torch(image), found[0], scale=1)
+    assert_near(to_torch(image), other_image, scale=1)
     assert_near(value, other_value, scale=float(value))
-    for layer, parameters in zip(layers, in_order(slopes["params"]), strict=True):
-        # A bias that batch norm takes away has no slope but rounding.
-        scale = float(layer.weight.grad.abs().max())
-        for name, slope in parameters.items():
-            assert_near(to_torch(slope), getattr(layer, NAMES[name]).grad, scale)
+    others = hourglass.ordered_parameters(other)
+    # A bias that batch norm takes away has no slope but rounding.
+    weights = [own for own in others[::2] for _ in range(2)]
+    for one, own, weight in zip(found, others, weights, strict=True):
+        slope = to_torch(hourglass.at(slopes["params"], one))
+        assert_near(slope, own.grad, scale=float(weight.grad.abs().max()))
 
 
 @pytest.mark.parametrize("name", NETWORKS)
