@@ -94,7 +94,8 @@ def ordered_parameters(network: nn.Module) -> list[nn.Parameter]:
     gamma and beta are what PyTorch calls its weight and bias.
     """
     layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.BatchNorm2d)]
-    return [values for m in layers for values in (m.weight, m.bias)]
+    found = (values for m in layers for values in (m.weight, m.bias))
+    return [values for values in found if values is not None]
 
 
 def copy_parameters(

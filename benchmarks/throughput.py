@@ -148,7 +148,7 @@ def settings_from_flags() -> tuple[list[Case], Settings]:
     slow = jax.default_backend() == "cpu"
     steps, counts = TIMED_STEPS.value, CHAIN_COUNTS.value
     if QUICK.value:
-        settings = Settings(PARTS, 3, 2, (1, 2), COMPILED_PYTORCH.value)
+        settings = Settings(tuple(PARTS), 3, 2, (1, 2), COMPILED_PYTORCH.value)
         return [read_case("tiny:16")], settings
     for part in TIMED.value:
         if part not in PARTS:

@@ -136,12 +136,14 @@ def _descent(trial: Trial) -> None:
             kinds["PyTorch, bfloat16"] = {"precision": "bfloat16"}
         if trial.settings.compiled:
             kinds["PyTorch, torch.compile"] = {"compiled": True}
-    own, others = list(contenders), []
+    own = list(contenders)
+    others: list[str] = []
     for name, settings in kinds.items():
         with trial.record.attempt(f"{trial.case}, {name}"):
             contenders[name] = trial.theirs("Descent", **settings)
             others.append(name)
-    trial.race(contenders, [(one, other) for one in own for other in others or [None]])
+    beside: list[str | None] = [*others] or [None]
+    trial.race(contenders, [(one, other) for one in own for other in beside])
 
 
 def _psgld(trial: Trial) -> None:

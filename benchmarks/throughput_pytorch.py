@@ -90,8 +90,10 @@ class Program:
         form = LAYOUTS[layout]
         self._steps, self._device, self._precision = steps, device, precision
         self._before = self._allocated()
-        self._network = build(case, variables, device).to(memory_format=form)
-        self.parameters = ordered_parameters(self._network)
+        # PyTorch's annotations do not know of its memory formats here.
+        network: Any = build(case, variables, device)
+        self._network: Hourglass = network.to(memory_format=form)
+        self.parameters: list[torch.Tensor] = [*ordered_parameters(self._network)]
         self._z, self._values = (
             to_torch(array)[None].to(device).contiguous(memory_format=form)
             for array in (data.z, data.observation.values)
@@ -181,7 +183,8 @@ class Sampler(Program):
 
     def _move(self) -> None:
         sampler, here = self._sampler, self.parameters
-        gradients = torch._foreach_mul([p.grad for p in here], self._stds)
+        slopes = [p.grad for p in here if p.grad is not None]
+        gradients = torch._foreach_mul(slopes, self._stds)
         prior = torch._foreach_sub(here, self._means)
         torch._foreach_div_(prior, self._stds)
         torch._foreach_add_(gradients, prior)
