@@ -94,8 +94,7 @@ def ordered_parameters(network: nn.Module) -> list[nn.Parameter]:
     gamma and beta are what PyTorch calls its weight and bias.
     """
     layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.BatchNorm2d)]
-    found = (values for m in layers for values in (m.weight, m.bias))
-    return [values for values in found if values is not None]
+    return [values for layer in layers for values in layer.parameters()]
 
 
 def copy_parameters(

@@ -7,7 +7,7 @@ import pytest
 
 HELP = {
     "inpaint": (["--image=kate.png"], ["--drop_fraction", "--sigma"], []),
-    "denoise": (["--noise_std=50"], ["--noisy", "--preset"], ["--drop_fraction"]),
+    "denoise": (["--noise_std=50"], ["--[no]noisy", "--preset"], ["--drop_fraction"]),
     "super_resolve": (["--image=thumbnail.png"], ["--factor"], ["--mask"]),
     "deblur": (["--blur=motion"], ["--blur_std", "--sigma"], ["--factor"]),
     "toy_1d": (
