@@ -56,8 +56,8 @@ NOISE_STD = flags.DEFINE_float(
     "noise_std",
     None,
     "Standard deviation of the noise in what is observed, in grey levels of 255; by "
-    "default estimated, 25 where denoise adds the noise, 2.55 where deblur does, and 1 "
-    "in super_resolve, which assumes it.",
+    "default estimated, 25 where denoise adds the noise, 2.55 where deblur and "
+    "demosaic do, and 1 in super_resolve, which assumes it.",
 )
 KERNEL = flags.DEFINE_enum(
     "kernel",

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import itertools
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -34,6 +34,8 @@ class GPOptions:
       lengthscale: in pixels.
       noise_std: in the image's units, where white is 1.
       tolerance: relative residual at which the solver stops.
+      independent_channels: whether the colours of an image behind a mosaic are restored
+        without regard to each other.
     """
 
     kernel: str = "dip"
@@ -43,6 +45,7 @@ class GPOptions:
     lengthscale: float | None = None
     noise_std: float | None = None
     tolerance: float | None = None
+    independent_channels: bool = False
 
 
 def estimate_noise(observation: Observation, report: Report) -> float:
@@ -72,9 +75,12 @@ def restore(request: Request, options: GPOptions) -> Restoration:
     through, shape = None, None
     if request.forward != Identity():
         through, shape = request.forward, request.shape
-    selection = gp.select(
-        candidates, observation, options.noise_std is None, report, through=through
-    )
+    if request.shape[2] == observation.values.shape[2]:
+        selection = gp.select(
+            candidates, observation, options.noise_std is None, report, through=through
+        )
+    else:
+        selection = _select_behind_mosaic(candidates, request, options)
     covariances, amplitudes = selection.covariances, selection.amplitudes
     if options.amplitude is not None:
         covariances = tuple(
@@ -112,6 +118,30 @@ def restore(request: Request, options: GPOptions) -> Restoration:
         },
         message=posterior.info.advice,
         converged=posterior.info.converged,
+    )
+
+
+def _select_behind_mosaic(
+    candidates: Sequence[kernels.Covariance], request: Request, options: GPOptions
+) -> gp.Selection:
+    """One covariance for all channels, and what they have to do with each other."""
+    fit = gp.fit_channels(
+        candidates,
+        request.observation,
+        through=request.forward,
+        image_shape=request.shape,
+        estimate_noise=options.noise_std is None,
+        independent=options.independent_channels,
+        report=request.report,
+    )
+    variances = np.asarray(fit.channels.variances, np.float64)
+    return gp.Selection(
+        covariances=tuple(kernels.scale(fit.covariance, v) for v in variances),
+        channels=fit.channels._replace(variances=jnp.ones_like(fit.channels.variances)),
+        noise_std=fit.noise_std,
+        chosen=(fit.chosen,) * len(variances),
+        amplitudes=tuple(np.sqrt(variances).tolist()),
+        evidence=np.repeat(fit.evidence[:, None], len(variances), axis=1),
     )
 
 

@@ -6,6 +6,7 @@ posterior.mean, posterior.info.advice
 
 from dipgp.gp.colour import ChannelModel, estimate_channels
 from dipgp.gp.conditional_draws import Samples
+from dipgp.gp.coregionalisation import ChannelFit, fit_channels
 from dipgp.gp.evidence import Evidence
 from dipgp.gp.fitting import Fit, fit
 from dipgp.gp.matrix import MatrixPosterior, condition_matrix
@@ -17,6 +18,7 @@ from dipgp.gp.toeplitz import find_reach
 from dipgp.gp.variance import Variance
 
 __all__ = [
+    "ChannelFit",
     "ChannelModel",
     "Evidence",
     "Fit",
@@ -32,5 +34,6 @@ __all__ = [
     "estimate_channels",
     "find_reach",
     "fit",
+    "fit_channels",
     "select",
 ]

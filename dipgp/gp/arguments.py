@@ -85,8 +85,8 @@ def channel_model(
     if seen != count:
         raise ValueError(
             f"channels: expected a ChannelModel of the image's {count} channels, which "
-            f"{seen} seen cannot tell, got None; try gp.estimate_channels on a similar "
-            "image"
+            f"{seen} seen cannot tell, got None; try gp.fit_channels behind a mosaic, "
+            "or gp.estimate_channels on a similar image"
         )
     return estimate_channels(observation)
 

@@ -1,0 +1,216 @@
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.stats
+from stationary_fields import covariance_matrix, matrix_of
+
+from dipgp import gp, kernels
+from dipgp.gp import windows
+from dipgp.observations import BayerMosaic, gaussian_blur, observe
+from dipgp.summaries import psnr
+
+COLOURS = 0.04 * np.array([[1.0, 0.9, 0.75], [0.9, 1.1, 0.9], [0.75, 0.9, 0.9]])
+PRIOR = kernels.matern(1.5, 3.0)
+MOSAIC = BayerMosaic()
+GRID = (60, 48)
+SEEDS = 8
+NOISE = 0.02
+LOWER = np.tril_indices(3)
+
+
+@functools.cache
+def fields():
+    """Independent draws of PRIOR, three for each seed."""
+    draws = gp.draw_prior(jax.random.key(0), PRIOR, GRID, 3 * SEEDS)
+    return np.asarray(draws).reshape(SEEDS, 3, *GRID)
+
+
+def image(seed, colours=COLOURS):
+    """A sample whose channels have the covariance COLOURS."""
+    root = np.linalg.cholesky(colours).astype(np.float32)
+    return 0.5 + np.einsum("dc,chw->hwd", root, fields()[seed])
+
+
+def seen(seed, noise_std=NOISE, colours=COLOURS):
+    grain = np.random.default_rng(seed).standard_normal((*GRID, 1))
+    values = np.asarray(MOSAIC(jnp.asarray(image(seed, colours))))
+    return observe((values + noise_std * grain).astype(np.float32), noise_std=noise_std)
+
+
+def fit(observation, candidates=PRIOR, **settings):
+    shape = (*observation.mask.shape, 3)
+    settings = {"through": MOSAIC, "image_shape": shape} | settings
+    return gp.fit_channels(candidates, observation, **settings)
+
+
+def matrix_from(channels):
+    rotation = np.asarray(channels.rotation, np.float64)
+    return rotation * np.asarray(channels.variances) @ rotation.T
+
+
+def test_channels_never_seen_together_have_their_covariance_found():
+    scores = []
+    for seed in range(SEEDS):
+        found = fit(seen(seed))
+        assert found.converged
+        away = found.channel_covariance - COLOURS
+        scores.append((away / found.standard_error)[LOWER])
+        assert np.all(found.standard_error < 0.1 * COLOURS)
+    scores = np.array(scores)
+    # In units of their own standard errors, which windows that depend on each other
+    # make a fifth larger than they say.
+    assert np.all(np.abs(scores.mean(axis=0)) < 3.5 * 1.2 / np.sqrt(SEEDS))
+    assert 0.5 < np.sqrt(np.mean(scores**2)) < 2
+    np.testing.assert_allclose(
+        matrix_from(found.channels), found.channel_covariance, atol=1e-7
+    )
+
+
+def test_the_evidence_of_a_window_is_the_log_density_of_its_contrasts():
+    shape = (windows.SIDE, 10, 3)
+    values = np.asarray(seen(0).values)[: shape[0], : shape[1]]
+    found = fit(observe(values, noise_std=NOISE))
+    matrix = matrix_of(MOSAIC, shape)
+    prior = np.kron(covariance_matrix(PRIOR, shape[:2]), found.channel_covariance)
+    whole = matrix @ prior @ matrix.T + NOISE**2 * np.eye(len(matrix))
+    # Any orthonormal basis of the contrasts will do, such as the last left vectors.
+    levels = matrix @ np.kron(np.ones((shape[0] * shape[1], 1)), np.eye(3))
+    basis = np.linalg.svd(levels)[0][:, 3:]
+    law = scipy.stats.multivariate_normal(cov=basis.T @ whole @ basis)
+    density = law.logpdf(values.ravel() @ basis)
+    np.testing.assert_allclose(found.evidence, density / basis.shape[1], atol=1e-4)
+
+
+def test_pixels_that_tell_nothing_of_each_other_have_their_sample_covariance():
+    rng = np.random.default_rng(0)
+    values = rng.standard_normal((24, 36, 3)) @ np.linalg.cholesky(COLOURS).T
+    observation = observe(values.astype(np.float32), noise_std=NOISE)
+    found = gp.fit_channels(kernels.white(), observation)
+    tiles = values.reshape(2, 12, 3, 12, 3).swapaxes(1, 2).reshape(6, 144, 3)
+    around = tiles - tiles.mean(axis=1, keepdims=True)
+    expected = np.einsum("wnc,wnd->cd", around, around) / (6 * 143)
+    expected -= NOISE**2 * np.eye(3)
+    np.testing.assert_allclose(found.channel_covariance, expected, atol=2e-5)
+
+
+def test_independent_channels_have_variances_only():
+    found = fit(seen(0), independent=True)
+    apart = found.channel_covariance[~np.eye(3, dtype=bool)]
+    np.testing.assert_array_equal(apart, 0)
+    assert np.all(np.diag(found.channel_covariance) > 0)
+    assert found.evidence[0] < fit(seen(0)).evidence[0]
+
+
+def test_the_spatial_covariance_is_chosen_too():
+    candidates = [kernels.matern(0.5, 3.0), kernels.gaussian(2.0), PRIOR]
+    found = fit(seen(1), candidates)
+    assert found.chosen == np.argmax(found.evidence) == 2
+    scaled = fit(seen(1), [kernels.bias(kernels.scale(PRIOR, 9.0), 4.0)])
+    np.testing.assert_allclose(
+        scaled.channel_covariance, found.channel_covariance, rtol=1e-3
+    )
+
+
+@pytest.mark.parametrize("guess", [0.01, 0.5])
+def test_noise_is_found_whatever_the_guess(guess):
+    noise_std = 0.08
+    observation = seen(2, noise_std)
+    known = fit(observation)
+    guessed = observation._replace(noise_std=jnp.full(GRID, guess))
+    found = fit(guessed, estimate_noise=True)
+    # White noise on n pixels is known to 1 / sqrt(2 n) at best; the fields leave it at
+    # least half of the frequencies.
+    assert abs(np.log(found.noise_std / noise_std)) < 4 / np.sqrt(np.prod(GRID))
+    np.testing.assert_allclose(
+        found.channel_covariance, known.channel_covariance, rtol=0.1
+    )
+
+
+def restore(observation, channels):
+    posterior = gp.condition(
+        PRIOR,
+        observation=observation,
+        through=MOSAIC,
+        image_shape=(*GRID, 3),
+        channels=channels,
+    )
+    assert posterior.info.converged
+    return np.asarray(posterior.mean)
+
+
+def test_channels_seen_at_different_pixels_help_each_other():
+    observation = seen(3)
+    variances, rotation = np.linalg.eigh(COLOURS.astype(np.float32))
+    models = {
+        "estimated": fit(observation).channels,
+        "true": gp.ChannelModel(jnp.asarray(rotation), jnp.asarray(variances)),
+        "independent": fit(observation, independent=True).channels,
+    }
+    scores = {
+        name: psnr(restore(observation, model), image(3))
+        for name, model in models.items()
+    }
+    assert scores["estimated"] > scores["independent"] + 1
+    assert abs(scores["estimated"] - scores["true"]) < 0.05
+
+
+def test_what_the_mask_hides_changes_nothing():
+    observation = seen(4)
+    mask = np.ones(GRID, bool)
+    mask[3:20, 5:40] = False
+    one, other = (
+        fit(
+            observe(
+                np.where(mask[:, :, None], observation.values, hidden),
+                mask,
+                noise_std=NOISE,
+            )
+        )
+        for hidden in (np.float32(np.nan), np.float32(9))
+    )
+    np.testing.assert_array_equal(one.channel_covariance, other.channel_covariance)
+    assert np.all(np.isfinite(one.channel_covariance))
+
+
+@pytest.mark.parametrize("estimate_noise", [False, True])
+def test_a_flat_picture_has_small_finite_variances(estimate_noise):
+    flat = observe(np.full((24, 24, 1), 0.5, np.float32), noise_std=NOISE)
+    found = fit(flat, estimate_noise=estimate_noise)
+    assert np.all(np.isfinite(found.channels.rotation))
+    assert np.all(np.asarray(found.channels.variances) > 0)
+    assert np.all(np.asarray(found.channels.variances) < NOISE**2)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"candidates": []}, "candidates: expected at least one covariance, got none"),
+        (
+            {"candidates": lambda lag: 1 - 3 * jnp.hypot(lag[..., 0], lag[..., 1])},
+            "candidates: expected positive definite .* number 1",
+        ),
+        ({"image_shape": None}, r"image_shape: expected \(H, W, C\) .* got None"),
+        ({"image_shape": (24, 12, 3)}, r"image_shape: .* got \(24, 12, 3\)"),
+        ({"through": gaussian_blur(1.0)}, "image_shape: expected one of which Blur"),
+        ({"through": None, "image_shape": (24, 24, 3)}, "image_shape: expected None"),
+    ],
+    ids=["none", "no covariance", "no shape", "wrong shape", "blur", "no map"],
+)
+def test_what_does_not_fit_together_is_named(settings, message):
+    rng = np.random.default_rng(0)
+    values = rng.random((24, 24, 1)).astype(np.float32)
+    settings = {"through": MOSAIC, "image_shape": (24, 24, 3)} | settings
+    candidates = settings.pop("candidates", PRIOR)
+    observation = observe(values, noise_std=NOISE)
+    with pytest.raises(ValueError, match=message):
+        gp.fit_channels(candidates, observation, **settings)
+
+
+def test_a_colour_that_is_never_seen_is_told():
+    green = np.asarray(MOSAIC.adjoint(jnp.ones((24, 24, 1)), (24, 24, 3)))[:, :, 1] > 0
+    values = np.random.default_rng(0).random((24, 24, 1)).astype(np.float32)
+    with pytest.raises(ValueError, match="mask: expected pixels that tell the level"):
+        fit(observe(values, green, noise_std=NOISE))
