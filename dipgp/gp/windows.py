@@ -146,7 +146,9 @@ def _weights(
     """
     flat = np.broadcast_to(np.eye(shape[2])[:, None, None], (shape[2], *shape))
     seen = np.moveaxis(
-        np.asarray(jax.vmap(through)(jnp.asarray(flat.astype(dtype))), np.float64), 0, -1
+        np.asarray(jax.vmap(through)(jnp.asarray(flat.astype(dtype))), np.float64),
+        0,
+        -1,
     )
     if seen.shape[:2] == shape[:2]:
         image = np.random.default_rng(0).standard_normal(shape)

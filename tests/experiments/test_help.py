@@ -10,6 +10,7 @@ HELP = {
     "denoise": (["--noise_std=50"], ["--[no]noisy", "--preset"], ["--drop_fraction"]),
     "super_resolve": (["--image=thumbnail.png"], ["--factor"], ["--mask"]),
     "deblur": (["--blur=motion"], ["--blur_std", "--sigma"], ["--factor"]),
+    "demosaic": (["--pattern=GRBG"], ["--channel_covariance", "--sigma"], ["--mask"]),
     "toy_1d": (
         ["--cases=2:1,4:2,15:4"],
         ["--observed_fraction", "--step_size"],

@@ -94,5 +94,5 @@ def test_a_map_that_sees_several_pixels_at_once_is_refused(through):
 def test_pixels_that_tell_but_their_levels_are_too_few():
     mask = np.zeros(SHAPE[:2], bool)
     mask[:2, :1] = mask[0, 1] = True  # green, red and blue once each
-    with pytest.raises(ValueError, match="mask: expected a window .* got 3 of 30"):
+    with pytest.raises(ValueError, match=r"mask: expected a window .* got 3 of 30"):
         windows.cut(seen(SHAPE, mask=mask), MOSAIC, SHAPE)
