@@ -106,36 +106,37 @@ def fit_channels(
     shape = arguments.shape_of_image(observation, through, image_shape, "automatic")
     see = Identity() if through is None else through
     groups = windows.cut(observation, see, shape)
-    maxima = []
+    evidence: list[float] = []
     for index, kernel in enumerate(shapes):
         report(f"evidence of covariance {index + 1} of {len(shapes)}")
         family = _Family(kernel, groups, shape[2], estimate_noise, independent)
         try:
-            maxima.append((family, family.climb()))
+            maximum = family.climb()
         except np.linalg.LinAlgError as error:
             raise ValueError(
                 "candidates: expected positive definite covariances, got one that is "
                 f"not, number {index + 1}: {given[index]!r}"
             ) from error
-    evidence = np.array([maximum.evidence for _, maximum in maxima])
-    chosen = int(np.argmax(evidence))
-    family, maximum = maxima[chosen]
-    colours = family.channel_covariance(maximum.coefficients)
+        evidence.append(maximum.evidence)
+        if index == np.argmax(evidence):
+            best, top = family, maximum  # matrices of the others are given free
+    colours = best.channel_covariance(top.coefficients)
     variances, rotation = np.linalg.eigh(colours)
-    dtype = observation.values.dtype
     variances = np.maximum(variances, max(LEAST_SHARE * variances[-1], TINY))
+    dtype = observation.values.dtype
     spread = np.asarray(observation.noise_std, np.float64)
     spread = spread[np.asarray(observation.mask) != 0]
-    factor = maximum.coefficients[-1] if estimate_noise else 1.0
+    factor = top.coefficients[-1] if estimate_noise else 1.0
+    chosen = int(np.argmax(evidence))
     return ChannelFit(
         shapes[chosen],
         ChannelModel(jnp.asarray(rotation, dtype), jnp.asarray(variances, dtype)),
         colours,
-        family.standard_error(maximum.coefficients),
+        best.standard_error(top.coefficients),
         float(np.sqrt(factor * np.mean(spread**2))),
         chosen,
-        evidence,
-        maximum.converged,
+        np.array(evidence),
+        top.converged,
     )
 
 
@@ -216,42 +217,33 @@ class _Family:
 
     def _climb_from(self, start: np.ndarray, factor: float) -> _Maximum:
         root = _root(self.channel_covariance(start), self._seen)
-        count = len(self._rows)
+        entries, count = (self._rows, self._columns), len(self._rows)
 
-        def coefficients_of(point: np.ndarray) -> np.ndarray:
+        def read(point: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            """R M and the coefficients."""
             inner = np.zeros_like(root)
-            inner[self._rows, self._columns] = point[:count]
+            inner[entries] = point[:count]
             outer = root @ inner
-            entries = (outer @ outer.T)[self._rows, self._columns]
-            return np.append(entries, np.exp(point[count:]))
+            return outer, np.append((outer @ outer.T)[entries], np.exp(point[count:]))
 
-        def height(point: np.ndarray) -> tuple[float, np.ndarray]:
-            coefficients = coefficients_of(point)
+        def depth(point: np.ndarray) -> tuple[float, np.ndarray]:
+            outer, coefficients = read(point)
             value, slope = linear_covariance.log_density(self._parts, coefficients)
-            inner = np.zeros_like(root)
-            inner[self._rows, self._columns] = point[:count]
             by_matrix = self.channel_covariance(slope)
-            by_matrix += np.diag(np.diag(by_matrix))  # entries apart count twice
-            by_inner = root.T @ by_matrix @ root @ inner
-            by_point = np.append(
-                by_inner[self._rows, self._columns],
-                slope[count:] * coefficients[count:],
-            )
+            by_matrix += np.diag(np.diag(by_matrix))  # the others stand in C twice
+            by_inner = (root.T @ by_matrix @ outer)[entries]
+            by_point = np.append(by_inner, slope[count:] * coefficients[count:])
             return -value / self._contrasts, -by_point / self._contrasts
 
-        first = np.eye(self._channels)[self._rows, self._columns]
+        first = np.eye(self._channels)[entries]
         if self._estimate_noise:
             first = np.append(first, np.log(factor))
+        options = {"maxiter": MAX_ITERATIONS}
         result = scipy.optimize.minimize(
-            height,
-            first,
-            jac=True,
-            method="L-BFGS-B",
-            options={"maxiter": MAX_ITERATIONS},
+            depth, first, jac=True, method="L-BFGS-B", options=options
         )
-        return _Maximum(
-            coefficients_of(result.x), -float(result.fun), bool(result.success)
-        )
+        _, coefficients = read(result.x)
+        return _Maximum(coefficients, -float(result.fun), bool(result.success))
 
 
 def _root(matrix: np.ndarray, usual: float) -> np.ndarray:

@@ -87,7 +87,8 @@ def select(
       report: is told how far the search is.
       through: blur, decimation or the like that the image was seen through: what it
         makes of each candidate is weighed, and the candidates of the image returned.
-        Borders count as if the filter saw beyond them.
+        Borders count as if the filter saw beyond them. Mosaics are for
+        `gp.fit_channels`.
 
     Raises:
       ValueError: where there is no candidate, or too few pixels to tell, or on a map
