@@ -14,7 +14,7 @@ are timed in turn, many at a call:
            loop; also "bare", without what our loop collects and watches
   psgld    preconditioned Langevin dynamics beside the same update in PyTorch, and
            beside our descent
-  chains   several chains of it at once, beside one
+  chains   several of its chains at once, in turn or as a batch, beside one
   memory   of processes that do nothing but descend, on CPUs
 
 The report is written anew after each of them, so that what is done is kept. Where

@@ -155,15 +155,24 @@ class Chains:
     """Chains of the sampler at once, as `dipgp.inference.chains` runs them."""
 
     def __init__(
-        self, case: Case, count: int, length: int, data: Data, key: Array
+        self,
+        case: Case,
+        count: int,
+        length: int,
+        data: Data,
+        key: Array,
+        how: chains.How,
     ) -> None:
+        self._how = how
         self._advance = advance(case, "psgld", length)
         each = [begin(case, "psgld", data, one) for one in jax.random.split(key, count)]
         self._carries = jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
 
     def __call__(self) -> float:
         """Waits until the device is done; returns the largest of the last losses."""
-        self._carries, trace = chains.run_chains(self._advance, self._carries)
+        self._carries, trace = chains.run_chains(
+            self._advance, self._carries, how=self._how
+        )
         return float(np.asarray(trace["loss"])[:, -1].max())
 
 

@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import jax
 
@@ -17,6 +17,7 @@ from benchmarks import throughput_agreement, throughput_jax, timing
 from benchmarks.throughput_agreement import Agreement, PyTorch
 from benchmarks.throughput_cases import Case, Data, draw_data
 from benchmarks.throughput_turns import Contender, row, take_turns
+from dipgp.inference import chains
 
 ALONE = ("nothing", "ours", "pytorch")
 _STEPS_ALONE = 3
@@ -158,11 +159,16 @@ def _psgld(trial: Trial) -> None:
 def _chains(trial: Trial) -> None:
     contenders = {}
     steps = trial.settings.steps
-    for count in trial.settings.chain_counts:
-        name = f"psgld, {count} chain{'s' if count > 1 else ''}"
+    kinds: list[tuple[int, chains.How]] = [
+        (count, how)
+        for count in trial.settings.chain_counts
+        for how in (get_args(chains.How) if count > 1 else ("map",))
+    ]
+    for count, how in kinds:
+        name = f"psgld, {count} chains by {how}" if count > 1 else "psgld, 1 chain"
         with trial.record.attempt(f"{trial.case}, {name}"):
             program = throughput_jax.Chains(
-                trial.case, count, steps, trial.data, trial.key
+                trial.case, count, steps, trial.data, trial.key, how
             )
             begun = time.perf_counter()
             program()

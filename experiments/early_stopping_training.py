@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dipgp import architecture, kernels, networks
-from dipgp.inference.chains import map_chains
+from dipgp.inference.chains import how_for_small_networks, map_chains
 from dipgp.networks.build import Variables
 from experiments import plain_process, small_examples
 from experiments.early_stopping_options import EarlyStoppingConfig
@@ -189,7 +189,7 @@ def _descend(
 
         return jax.lax.scan(step, weights, None, length)
 
-    return map_chains(run, (stacked, inputs))
+    return map_chains(run, (stacked, inputs), how_for_small_networks())
 
 
 def periodic_input(key: Array, config: EarlyStoppingConfig) -> Array:

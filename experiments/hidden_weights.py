@@ -31,7 +31,7 @@ import numpy as np
 from blackjax.adaptation.step_size import dual_averaging_adaptation
 
 from dipgp import gp
-from dipgp.inference.chains import map_chains
+from dipgp.inference.chains import how_for_small_networks, map_chains
 from experiments.plain_model import Model
 from experiments.restoration import Report
 
@@ -139,7 +139,7 @@ def _begin(model: Model, sampler: Sampler, keys: Array, data: Data) -> _Chain:
         density = functools.partial(_log_posterior, model, data)
         return _Chain(blackjax.nuts.init(flat, density), adaptation)
 
-    return map_chains(begin, keys)
+    return map_chains(begin, keys, how_for_small_networks())
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
@@ -180,7 +180,7 @@ def _advance(
         numbers = first + jnp.arange(length)
         return jax.lax.scan(functools.partial(draw, key), chain, numbers)
 
-    progress, (told, work) = map_chains(run, (keys, progress))
+    progress, (told, work) = map_chains(run, (keys, progress), how_for_small_networks())
     return progress, told, jnp.mean(work)
 
 

@@ -164,14 +164,14 @@ def _run(
 
     progress = jax.jit(jax.vmap(begin))(jax.random.split(key, count))
     longest = max(iterations // _PIECES, 1)
-    advances = {}
+    advances, how = {}, chains.how_for_small_networks()
     draws, taken = [], 0
     while taken < iterations:
         length = min(longest, iterations - taken)
         # One function a length, so that each is compiled once.
         if length not in advances:
             advances[length] = loop.scan_steps(method, plan, length)
-        progress, _ = chains.run_chains(advances[length], progress)
+        progress, _ = chains.run_chains(advances[length], progress, how=how)
         taken += length
         report(f"{taken} of {iterations} iterations", taken / iterations)
         if taken > plan.burn_in:

@@ -81,6 +81,7 @@ def failing(trial):
     raise RuntimeError("out of memory\nand so on")
 
 
+@pytest.mark.slow
 def test_a_run_compares_the_networks_and_writes_down_what_did_not_fail(
     small, tmp_path, monkeypatch
 ):
@@ -116,7 +117,8 @@ def test_the_quick_run_times_every_part(tmp_path):
         "descent",
         "bare descent",
         "psgld",
-        "psgld, 2 chains",
+        "psgld, 2 chains by map",
+        "psgld, 2 chains by vmap",
     }
 
 
