@@ -97,6 +97,7 @@ def test_what_a_sensor_recorded_is_restored_in_colour(asked, config, raw, tmp_pa
     assert load_image(tmp_path / "run/restored.png").shape == (19, 22, 3)
 
 
+@pytest.mark.slow
 def test_the_process_reads_detail_off_all_colours(config, tmp_path):
     (record,) = demosaic.run(config())
     assert record["converged"]

@@ -64,6 +64,7 @@ class TestReport:
             gap = stopping.gap_to_best(psnr, chosen)
             assert told["gap_to_best"] == pytest.approx(gap, abs=1e-3)
 
+    @pytest.mark.slow
     def test_an_average_is_scored_at_the_same_choice(self, run):
         (plain, average), rows = run("sgd", "sgd_avg")
         for name, told in average["stopping"].items():

@@ -76,6 +76,7 @@ class TestRuns:
         groups = methods.group_by_run(["sgd", "sgd_avg"], settings)
         assert groups == [["sgd"], ["sgd_avg"]]
 
+    @pytest.mark.slow
     def test_descent_and_its_average_are_read_at_one_iteration_of_one_trace(
         self, config, tmp_path
     ):

@@ -29,6 +29,7 @@ PRIORS = {
     "depth 12": deep_prior(12),
     "hourglass": hourglass(),
 }
+QUICK = ("rough", "depth 4", "hourglass")
 
 
 def photograph(shape, seed=0):
@@ -76,7 +77,14 @@ def assert_near(found, expected, scale=1.0):
 class TestAgainstKriging:
     @pytest.mark.parametrize("method", FORMS)
     @pytest.mark.parametrize("where", MASKS)
-    @pytest.mark.parametrize("name", PRIORS)
+    @pytest.mark.parametrize(
+        "name",
+        [
+            # Each is compiled for itself.
+            name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
+            for name in PRIORS
+        ],
+    )
     def test_mean_and_level_are_those_of_ordinary_kriging(
         self, x64, name, where, method
     ):

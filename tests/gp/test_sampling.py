@@ -10,7 +10,9 @@ from dipgp import gp, kernels
     [
         kernels.gaussian(1.5),
         kernels.relu(kernels.relu(kernels.white())),
-        kernels.bias(kernels.matern(1.5, 2.0), 0.5),
+        pytest.param(
+            kernels.bias(kernels.matern(1.5, 2.0), 0.5), marks=pytest.mark.slow
+        ),
     ],
     ids=["gaussian", "two ReLU layers", "with a level"],
 )

@@ -91,7 +91,8 @@ def test_mean_level_and_variance_are_those_of_kriging_through_the_matrix(x64, na
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param("half", marks=pytest.mark.slow), "blurred mosaic"]
+    "name",
+    [pytest.param(n, marks=pytest.mark.slow) for n in ("half", "blurred mosaic")],
 )
 def test_so_they_are_behind_a_mask_and_in_noise_of_many_strengths(x64, name):
     through, shape, values = problem(name)

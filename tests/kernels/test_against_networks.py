@@ -150,6 +150,7 @@ def test_concatenated_channels_weigh_by_their_number():
     assert largest_excess(net, input, pixels=48, networks=300, key=4) <= 1e-3
 
 
+@pytest.mark.slow
 def test_batch_norm_treats_each_concatenated_channel_by_itself():
     loud = Convolution(64, weight_variance=9.0)
     quiet = Serial([Convolution(64), ReLU(), Convolution(64), Downsample(2, "average")])
@@ -162,6 +163,7 @@ def test_batch_norm_treats_each_concatenated_channel_by_itself():
     assert excess <= 4 / pixels
 
 
+@pytest.mark.slow
 def test_the_hourglass_with_batch_norm_and_skips():
     net = architecture.skip_net(
         2,
