@@ -153,14 +153,16 @@ def config_from_flags() -> ArchitecturesConfig:
     asked = network_options.overrides_from_flags()
     if "iterations" in asked and "stop_at" not in asked:
         asked["stop_at"] = max(asked["iterations"] // 3, 1)
-    levels = common.NOISE_STD.value
+    noise_std = common.told_noise_std(DEFAULT_NOISE_STD / common.GREY_LEVELS)
+    expected = "a number, which is also what is added"
+    require(noise_std is not None, "noise_std", common.AUTO, expected)
+    assert noise_std is not None
     return ArchitecturesConfig(
         output_dir=common.OUTPUT_DIR.value or "runs/architectures",
         image=_text(images[0]),
         side=priors.SIDE.value,
         halvings=flag_values.numbers(HALVINGS, int),
-        noise_std=(DEFAULT_NOISE_STD if levels is None else levels)
-        / common.GREY_LEVELS,
+        noise_std=noise_std,
         prior_widening=PRIOR_WIDENING.value,
         seed=common.SEED.value,
         running=Running(

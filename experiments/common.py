@@ -14,6 +14,7 @@ import numpy as np
 from absl import app, flags, logging
 
 from dipgp.images import load_image, sample_image
+from experiments.automatic import AUTO, NumberOrAuto
 from experiments.gp_method import GPOptions
 from experiments.restoration import Interrupted
 
@@ -52,12 +53,21 @@ OUTPUT_DIR = flags.DEFINE_string(
 NOISY = flags.DEFINE_bool(
     "noisy", False, "The images are damaged already: nothing is added or scored."
 )
-NOISE_STD = flags.DEFINE_float(
+NOISE_STD = flags.DEFINE(
+    NumberOrAuto(),
     "noise_std",
     None,
-    "Standard deviation of the noise in what is observed, in grey levels of 255; by "
-    "default estimated, 25 where denoise adds the noise, 2.55 where deblur and "
-    "demosaic do, and 1 in super_resolve, which assumes it.",
+    "What methods are told of the noise: its standard deviation in grey levels of 255, "
+    f"or {AUTO}, to estimate it by the evidence of a Gaussian process (descents do not "
+    "read it). By default what is added; where nothing is, auto, but 2.55 in deblur "
+    "and demosaic, and 1 in super_resolve.",
+)
+ADDED_NOISE_STD = flags.DEFINE_float(
+    "added_noise_std",
+    None,
+    "Standard deviation of the noise that is added to what is observed, which is then "
+    "clipped; in grey levels of 255. By default denoise adds what --noise_std says, or "
+    "25, deblur and demosaic the same, or 2.55, inpaint and super_resolve nothing.",
 )
 KERNEL = flags.DEFINE_enum(
     "kernel",
@@ -136,11 +146,44 @@ def refuse_gp_flags(methods: Sequence[str]) -> None:
         require(accepted, flag.name, flag.value, expected)
 
 
+def told_noise_std(default: float | None = None) -> float | None:
+    """What --noise_std tells, where white is 1; None where it is to be estimated.
+
+    Args:
+      default: where the flag is absent, likewise.
+
+    Raises:
+      UserError: on a number out of range.
+    """
+    told = NOISE_STD.value
+    return default if told is None else _intensity(NOISE_STD.name, told)
+
+
+def added_noise_std() -> float | None:
+    """What --added_noise_std tells, where white is 1; None where it is absent.
+
+    Raises:
+      UserError: on a number out of range.
+    """
+    levels = ADDED_NOISE_STD.value
+    return None if levels is None else _intensity(ADDED_NOISE_STD.name, levels)
+
+
+def _intensity(flag: str, levels: float | str) -> float | None:
+    """Grey levels of 255 in units where white is 1; None for AUTO."""
+    if isinstance(levels, str):
+        return None
+    expected = "grey levels above 0 and up to 255"
+    require(0 < levels <= GREY_LEVELS, flag, levels, expected)
+    return levels / GREY_LEVELS
+
+
 def gp_options(default_noise_std: float | None = None) -> GPOptions:
     """Reads the Gaussian process's options from the flags.
 
     Args:
-      default_noise_std: grey levels of 255 where --noise_std is absent; None estimates.
+      default_noise_std: grey levels of 255 where neither --noise_std nor
+        --added_noise_std is given; None estimates.
 
     Returns:
       The options, with the noise in units where white is 1.
@@ -151,24 +194,24 @@ def gp_options(default_noise_std: float | None = None) -> GPOptions:
     for flag in (SIGMA, LENGTHSCALE, AMPLITUDE):
         accepted = flag.value is None or 0 < flag.value < math.inf
         require(accepted, flag.name, flag.value, "a positive number")
-    depth, tolerance, noise_std = DEPTH.value, TOLERANCE.value, NOISE_STD.value
+    depth, tolerance = DEPTH.value, TOLERANCE.value
     require(depth is None or depth > 0, "depth", depth, "a positive number of layers")
     accepted = tolerance is None or 0 < tolerance < 1
     require(accepted, "tolerance", tolerance, "a number between 0 and 1")
-    accepted = noise_std is None or 0 < noise_std <= GREY_LEVELS
-    require(accepted, "noise_std", noise_std, "grey levels above 0 and up to 255")
+    default = added_noise_std()
+    if default is None and default_noise_std is not None:
+        default = default_noise_std / GREY_LEVELS
     useless = (LENGTHSCALE,) if KERNEL.value == "dip" else (SIGMA, DEPTH)
     for flag in useless:
         expected = f"no such flag with --kernel={KERNEL.value}, which does not read it"
         require(flag.value is None, flag.name, flag.value, expected)
-    noise_std = default_noise_std if noise_std is None else noise_std
     return GPOptions(
         kernel=KERNEL.value,
         sigma=SIGMA.value,
         depth=depth,
         amplitude=AMPLITUDE.value,
         lengthscale=LENGTHSCALE.value,
-        noise_std=None if noise_std is None else noise_std / GREY_LEVELS,
+        noise_std=told_noise_std(default),
         tolerance=tolerance,
     )
 

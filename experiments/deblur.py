@@ -14,6 +14,10 @@ A picture that is blurred already, with no truth to score against; the flags say
 
   python -m experiments.deblur --image=hand.jpg --noisy --blur_std=2 --boundary=valid
 
+Methods are told the noise, unless --noise_std=auto has them estimate what is added:
+
+  python -m experiments.deblur --added_noise_std=5 --noise_std=auto
+
 --boundary=valid knows nothing beyond the borders, as cameras do: the restoration is
 wider than what is seen by the blur's kernel less a pixel. --boundary=circular takes the
 opposite sides for neighbours, as is usual in comparisons. A picture that is blurred
@@ -46,11 +50,10 @@ import numpy as np
 from absl import flags
 from skimage.restoration import unsupervised_wiener
 
-from dipgp.images import add_noise
 from dipgp.observations import Blur, gaussian_blur, motion_blur
 from dipgp.observations.blur import Boundary
 from dipgp.summaries import psnr
-from experiments import common, image_tasks, network_options
+from experiments import common, image_tasks, network_options, noise
 from experiments.common import require
 from experiments.gp_method import GPOptions
 
@@ -84,10 +87,11 @@ DEFAULTS = {"blur_std": 1.6, "blur_length": 9.0, "blur_angle": 0.0}
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DeblurConfig(image_tasks.TaskConfig):
-    """What a deblurring run is told; the options' noise_std is also what is added.
+    """What a deblurring run is told.
 
     Attributes:
-      options: the Gaussian process's, with a noise_std.
+      options: the Gaussian process's. Unless the run says what to add, its noise_std is
+        also that, and `DEFAULT_NOISE_STD` where it is to be estimated.
       blur: what the picture was seen through.
     """
 
@@ -99,12 +103,6 @@ class DeblurConfig(image_tasks.TaskConfig):
     blur: Blur = dataclasses.field(
         default_factory=lambda: gaussian_blur(DEFAULTS["blur_std"])
     )
-
-    def __post_init__(self) -> None:
-        """Checks what can be checked without opening a file."""
-        super().__post_init__()
-        known = self.options.noise_std is not None
-        require(known, "noise_std", None, "how much noise to add, or to assume")
 
 
 def config_from_flags() -> DeblurConfig:
@@ -154,8 +152,7 @@ def run(config: DeblurConfig) -> list[image_tasks.Record]:
 
 
 def _prepare(config: DeblurConfig, image: np.ndarray) -> image_tasks.Problem:
-    blur, noise_std = config.blur, config.options.noise_std
-    assert noise_std is not None
+    blur, added = config.blur, 0.0
     if config.noisy:
         (top, bottom), (left, right) = blur.margins
         height, width, channels = image.shape
@@ -163,7 +160,9 @@ def _prepare(config: DeblurConfig, image: np.ndarray) -> image_tasks.Problem:
         seen, truth = image, None
     else:
         blurred = np.asarray(blur(jnp.asarray(image)))
-        seen = add_noise(jax.random.key(config.seed), blurred, noise_std)
+        default = config.options.noise_std or DEFAULT_NOISE_STD / common.GREY_LEVELS
+        added = config.added_noise_std or default
+        seen = noise.add(jax.random.key(config.seed), blurred, added)
         shape, truth = image.shape, image
     return image_tasks.Problem(
         image_tasks.observe_image(config, seen),
@@ -171,6 +170,7 @@ def _prepare(config: DeblurConfig, image: np.ndarray) -> image_tasks.Problem:
         shape=shape,
         forward=blur,
         shown=np.pad(seen, [*blur.margins, (0, 0)]),
+        added_noise_std=added,
     )
 
 

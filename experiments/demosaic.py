@@ -43,11 +43,16 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
-from dipgp.images import add_noise
 from dipgp.observations import BayerMosaic
 from dipgp.observations.mosaic import Pattern
 from dipgp.summaries import psnr
-from experiments import common, image_tasks, interpolated_mosaic, network_options
+from experiments import (
+    common,
+    image_tasks,
+    interpolated_mosaic,
+    network_options,
+    noise,
+)
 from experiments.common import UserError, require
 from experiments.gp_method import GPOptions
 
@@ -77,10 +82,11 @@ DEFAULT_TOLERANCE = 1e-4
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DemosaicConfig(image_tasks.TaskConfig):
-    """What a demosaicing run is told; the options' noise_std is also what is added.
+    """What a demosaicing run is told.
 
     Attributes:
-      options: the Gaussian process's, with a noise_std.
+      options: the Gaussian process's. Unless the run says what to add, its noise_std is
+        also that, and `DEFAULT_NOISE_STD` where it is to be estimated.
       mosaic: what the picture was seen through.
     """
 
@@ -95,8 +101,6 @@ class DemosaicConfig(image_tasks.TaskConfig):
     def __post_init__(self) -> None:
         """Checks what can be checked without opening a file."""
         super().__post_init__()
-        known = self.options.noise_std is not None
-        require(known, "noise_std", None, "how much noise to add, or to assume")
         amplitude = self.options.amplitude
         expected = "no such flag, since each direction of colour has its own"
         require(amplitude is None, "amplitude", amplitude, expected)
@@ -139,8 +143,7 @@ def run(config: DemosaicConfig) -> list[image_tasks.Record]:
 
 
 def _prepare(config: DemosaicConfig, image: np.ndarray) -> image_tasks.Problem:
-    mosaic, noise_std = config.mosaic, config.options.noise_std
-    assert noise_std is not None
+    mosaic, added = config.mosaic, 0.0
     height, width, channels = image.shape
     if min(height, width) < 2:
         raise UserError(f"expected at least 2x2 pixels, got {width}x{height}")
@@ -151,7 +154,9 @@ def _prepare(config: DemosaicConfig, image: np.ndarray) -> image_tasks.Problem:
     else:
         require(channels == 3, "noisy", False, "a picture in colour, got a grey one")
         colours = np.asarray(mosaic(jnp.asarray(image)))
-        seen = add_noise(jax.random.key(config.seed), colours, noise_std)
+        default = config.options.noise_std or DEFAULT_NOISE_STD / common.GREY_LEVELS
+        added = config.added_noise_std or default
+        seen = noise.add(jax.random.key(config.seed), colours, added)
         truth = image
     shape = (height, width, 3)
     return image_tasks.Problem(
@@ -160,6 +165,7 @@ def _prepare(config: DemosaicConfig, image: np.ndarray) -> image_tasks.Problem:
         shape=shape,
         forward=mosaic,
         shown=np.asarray(mosaic.adjoint(jnp.asarray(seen), shape)),
+        added_noise_std=added,
     )
 
 

@@ -10,8 +10,13 @@ Other pictures, and other noise; a pattern restores a data set and tabulates it:
   python -m experiments.denoise --image=house.png --noise_std=50 --seed=1
   python -m experiments.denoise --image='photos/*.png' --output_dir=runs/photos
 
+Methods are told the noise, unless --noise_std=auto has them estimate what is added;
+metrics.json sets the two side by side:
+
+  python -m experiments.denoise --added_noise_std=25 --noise_std=auto
+
 A picture that is noisy already, with no truth to score against; --noise_std says how
-noisy, and is estimated where absent:
+noisy, and is estimated (auto) where absent:
 
   python -m experiments.denoise --image=dusk.jpg --noisy --noise_std=12
 
@@ -46,9 +51,8 @@ import jax
 import numpy as np
 from absl import flags
 
-from dipgp.images import add_noise
 from dipgp.summaries import psnr
-from experiments import common, image_tasks, network_options
+from experiments import common, image_tasks, network_options, noise
 from experiments.gp_method import GPOptions
 
 flags.adopt_module_key_flags(common)
@@ -59,10 +63,11 @@ DEFAULT_NOISE_STD = 25.0  # grey levels of 255
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DenoiseConfig(image_tasks.TaskConfig):
-    """What a denoising run is told; the options' noise_std is also what is added.
+    """What a denoising run is told.
 
     Attributes:
-      options: the Gaussian process's; without noise_std only where noisy is set.
+      options: the Gaussian process's. Unless the run says what to add, its noise_std is
+        also that, and `DEFAULT_NOISE_STD` where it is to be estimated.
     """
 
     options: GPOptions = dataclasses.field(
@@ -71,19 +76,13 @@ class DenoiseConfig(image_tasks.TaskConfig):
         )
     )
 
-    def __post_init__(self) -> None:
-        """Checks what can be checked without opening a file."""
-        super().__post_init__()
-        known = self.noisy or self.options.noise_std is not None
-        common.require(known, "noise_std", None, "how much noise to add")
-
 
 def config_from_flags() -> DenoiseConfig:
     """Reads the flags."""
+    shared = image_tasks.shared_settings("denoise")
+    common.refuse_gp_flags(shared["methods"])
     default = None if common.NOISY.value else DEFAULT_NOISE_STD
-    return DenoiseConfig(
-        **image_tasks.shared_settings("denoise"), options=common.gp_options(default)
-    )
+    return DenoiseConfig(**shared, options=common.gp_options(default))
 
 
 def run(config: DenoiseConfig) -> list[image_tasks.Record]:
@@ -103,11 +102,13 @@ def run(config: DenoiseConfig) -> list[image_tasks.Record]:
 
 
 def _prepare(config: DenoiseConfig, image: np.ndarray) -> image_tasks.Problem:
-    noise_std = config.options.noise_std
-    if config.noisy or noise_std is None:
+    if config.noisy:
         return image_tasks.Problem(image_tasks.observe_image(config, image), None)
-    noisy = add_noise(jax.random.key(config.seed), image, noise_std)
-    return image_tasks.Problem(image_tasks.observe_image(config, noisy), image)
+    default = config.options.noise_std or DEFAULT_NOISE_STD / common.GREY_LEVELS
+    added = config.added_noise_std or default
+    noisy = noise.add(jax.random.key(config.seed), image, added)
+    observation = image_tasks.observe_image(config, noisy)
+    return image_tasks.Problem(observation, image, added_noise_std=added)
 
 
 def _assess(

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from dipgp import architecture, gp, kernels
-from dipgp.observations import Identity, Observation
-from experiments.restoration import Report, Request, Restoration
+from dipgp.observations import Identity, LinearMap
+from experiments.restoration import Request, Restoration
 
 DEPTHS = (1, 2, 4, 8, 16, 32)
 SIGMAS = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6)
@@ -48,18 +48,22 @@ class GPOptions:
     independent_channels: bool = False
 
 
-def estimate_noise(observation: Observation, report: Report) -> float:
+def estimate_noise(request: Request) -> float:
     """Standard deviation of the noise under the most probable dip covariance.
 
     Args:
-      observation: what was seen; its noise_std is a first guess.
-      report: is told how far the work is.
+      request: what was seen; its observation's noise_std is a first guess.
 
     Returns:
       In the image's units.
     """
     _, candidates = zip(*_candidates(GPOptions()), strict=True)
-    return gp.select(candidates, observation, True, report).noise_std
+    return _select(candidates, request, GPOptions()).noise_std
+
+
+def _through(request: Request) -> LinearMap | None:
+    """What the image was seen through, but for the mask."""
+    return None if request.forward == Identity() else request.forward
 
 
 def restore(request: Request, options: GPOptions) -> Restoration:
@@ -72,15 +76,7 @@ def restore(request: Request, options: GPOptions) -> Restoration:
     observation, report = request.observation, request.report
     start = time.perf_counter()
     labels, candidates = zip(*_candidates(options), strict=True)
-    through, shape = None, None
-    if request.forward != Identity():
-        through, shape = request.forward, request.shape
-    if request.shape[2] == observation.values.shape[2]:
-        selection = gp.select(
-            candidates, observation, options.noise_std is None, report, through=through
-        )
-    else:
-        selection = _select_behind_mosaic(candidates, request, options)
+    selection = _select(candidates, request, options)
     covariances, amplitudes = selection.covariances, selection.amplitudes
     if options.amplitude is not None:
         covariances = tuple(
@@ -92,11 +88,12 @@ def restore(request: Request, options: GPOptions) -> Restoration:
         noise_std = jnp.full_like(observation.noise_std, selection.noise_std)
         observation = observation._replace(noise_std=noise_std)
     report("solving for the posterior mean")
+    through = _through(request)
     posterior = gp.condition(
         covariances,
         observation=observation,
         through=through,
-        image_shape=shape,
+        image_shape=None if through is None else request.shape,
         channels=selection.channels,
         tolerance=options.tolerance,
     )
@@ -118,6 +115,22 @@ def restore(request: Request, options: GPOptions) -> Restoration:
         },
         message=posterior.info.advice,
         converged=posterior.info.converged,
+    )
+
+
+def _select(
+    candidates: Sequence[kernels.Covariance], request: Request, options: GPOptions
+) -> gp.Selection:
+    """What the evidence says of an image, also where pixels have one colour each."""
+    observation = request.observation
+    if request.shape[2] != observation.values.shape[2]:
+        return _select_behind_mosaic(candidates, request, options)
+    return gp.select(
+        candidates,
+        observation,
+        options.noise_std is None,
+        request.report,
+        through=_through(request),
     )
 
 

@@ -11,12 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import scipy.stats
 
-from dipgp.observations import Identity, LinearMap, Observation, observe
+from dipgp.observations import (
+    Identity,
+    LinearMap,
+    Observation,
+    observe,
+)
 from dipgp.summaries import ssim
-from experiments import common, methods, network_options, reporting, results
+from experiments import common, methods, network_options, noise, reporting, results
 from experiments.common import UserError, require
 from experiments.gp_method import GPOptions
 from experiments.network_settings import NetworkSettings, Running
@@ -38,8 +44,10 @@ class TaskConfig:
       seed: of all draws. Every image gets the same draws, so that an image's result
         does not depend on which others are in the run.
       noisy: whether the images are damaged already and no truth is known.
-      options: the Gaussian process's; its noise_std, where white is 1, is also the
-        observation's.
+      options: the Gaussian process's; its noise_std, where white is 1, is what all
+        methods are told of the noise; None has them estimate it.
+      added_noise_std: standard deviation of the noise that is added to what is seen,
+        where white is 1; None for the task's own.
       networks: by network method, its settings.
       running: what does not change the networks' numbers.
       float64: whether to compute in 64 bits.
@@ -51,6 +59,7 @@ class TaskConfig:
     seed: int = 0
     noisy: bool = False
     options: GPOptions = dataclasses.field(default_factory=GPOptions)
+    added_noise_std: float | None = None
     networks: Mapping[str, NetworkSettings] = dataclasses.field(default_factory=dict)
     running: Running = dataclasses.field(default_factory=Running)
     float64: bool = False
@@ -71,9 +80,14 @@ class TaskConfig:
             accepted = "discrepancy" not in rules or self.options.noise_std is not None
             require(accepted, "noise_std", None, "a number for the rule discrepancy")
         common.require_seed(self.seed)
+        added = self.added_noise_std
+        if added is not None and self.noisy:
+            levels = common.GREY_LEVELS * added
+            require(False, "added_noise_std", levels, "nothing beside --noisy")
 
 
-@dataclasses.dataclass(frozen=True)
+# Compared by identity, as arrays are.
+@dataclasses.dataclass(frozen=True, eq=False)
 class Problem:
     """An image to restore.
 
@@ -84,6 +98,7 @@ class Problem:
       forward: from an image to what the observation sees of it, before the mask.
       shown: (H, W, C) the figure's picture of what was observed; by default the
         observation's values.
+      added_noise_std: standard deviation of the noise that was added, where white is 1.
     """
 
     observation: Observation
@@ -91,6 +106,7 @@ class Problem:
     shape: tuple[int, int, int] | None = None
     forward: LinearMap = Identity()
     shown: np.ndarray | None = None
+    added_noise_std: float = 0.0
 
 
 Prepare = Callable[[np.ndarray], Problem]
@@ -123,6 +139,7 @@ def shared_settings(
         "methods": tuple(chosen),
         "seed": common.SEED.value,
         "noisy": common.NOISY.value,
+        "added_noise_std": common.added_noise_std(),
         "float64": common.FLOAT64.value,
         "networks": {
             method: network_options.settings(
@@ -223,7 +240,9 @@ def _restore_image(
     """One image by all methods; writes its folder."""
     seen = problem.observation.values
     height, width, channels = problem.shape or seen.shape
-    done = []
+    done, clean = [], None
+    if problem.truth is not None:
+        clean = problem.forward(jnp.asarray(problem.truth, seen.dtype))
     with reporting.progress(title) as report:
         request = Request(
             observation=problem.observation,
@@ -243,6 +262,13 @@ def _restore_image(
             facts = common_facts | {"shape": picture.shape}
             if restoration.std is not None and problem.truth is not None:
                 facts |= _agreement(restoration.std, mean - problem.truth)
+            facts["noise_std"] = noise.account(
+                config.options.noise_std,
+                restoration,
+                problem.observation,
+                problem.added_noise_std,
+                clean,
+            )
             record = _record(config, method, restoration, scores) | facts
             done.append(Result(method, restoration, picture, record))
     # In the order asked for; methods that share a run come together.
@@ -347,6 +373,7 @@ def _print_line(name: str, record: Record) -> None:
     ]
     facts.append(reporting.format_number("seconds", record["seconds"]))
     facts.append(f"{record['iterations']} iterations")
+    facts += noise.in_words(record["noise_std"])
     if not record["converged"]:
         facts.append(f"NOT CONVERGED: {record['message']}")
     # Flushed, so that a log shows how far a long run has come.

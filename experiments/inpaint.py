@@ -9,11 +9,18 @@ Other pictures, and other losses; a pattern restores a data set and tabulates it
   python -m experiments.inpaint --image=house.png --drop_fraction=0.9 --seed=1
   python -m experiments.inpaint --image='photos/*.png' --output_dir=runs/photos
 
+Words written over the picture, or a rectangle cut out of it, go missing instead:
+
+  python -m experiments.inpaint --hole=text
+  python -m experiments.inpaint --hole=region --drop_fraction=0.2
+
 A mask file says what is observed (white) and what is missing (black), with the missing
 pixels' truth still in the image for scoring, or, with --noisy, gone for good:
 
   python -m experiments.inpaint --image=kate.png --mask=text.png
   python -m experiments.inpaint --image=scratched.png --mask=scratches.png --noisy
+
+The noise is estimated, unless --noise_std tells it; --added_noise_std adds some first.
 
 Networks beside the Gaussian process, in one table and figure; --preset=smoke is for a
 first look (a minute), and --resume goes on with what was interrupted:
@@ -37,11 +44,14 @@ name in the files where there are several:
 Scores, of intensities clipped to [0, 1] and not rounded: psnr keeps the observed
 pixels, psnr_raw takes the method's values everywhere, psnr_missing counts the missing
 pixels only, ssim is that of psnr's picture, psnr_unclipped is psnr before clipping.
+psnr_biharmonic and psnr_tv are psnr of two fillings-in that know nothing of networks,
+the smoothest surface and the image of least total variation: the ones to beat.
 Exit status: 0 done, 1 a method did not converge, 2 bad input, 130 interrupted.
 """
 
 import dataclasses
 import functools
+from collections.abc import Callable
 
 import jax
 import numpy as np
@@ -49,17 +59,42 @@ from absl import flags
 
 from dipgp.images import drop_pixels, load_mask
 from dipgp.summaries import paste_observed, psnr
-from experiments import common, image_tasks, network_options
+from experiments import (
+    common,
+    holes,
+    image_tasks,
+    interpolations,
+    network_options,
+    noise,
+)
 from experiments.common import UserError, require
 
 flags.adopt_module_key_flags(common)
 flags.adopt_module_key_flags(network_options)
 
+# What can go missing, and which part of the picture by default.
+DROP_FRACTIONS = {"pixels": 0.5, "text": 0.05, "region": 0.1}
+
 MASK = flags.DEFINE_string("mask", None, "Picture file, white where observed.")
+HOLE = flags.DEFINE_enum(
+    "hole",
+    "pixels",
+    list(DROP_FRACTIONS),
+    "What goes missing where there is no --mask: each pixel by its own coin; text, "
+    "lines of words; or one region, a rectangle. The seed says where.",
+)
 DROP_FRACTION = flags.DEFINE_float(
     "drop_fraction",
     None,
-    "Probability that a pixel goes missing; 0.5 where there is no --mask.",
+    "How much of the picture that is, where there is no --mask; by default "
+    + ", ".join(f"{part} of {hole}" for hole, part in DROP_FRACTIONS.items())
+    + ".",
+)
+BASELINES = flags.DEFINE_list(
+    "baselines",
+    list(interpolations.BASELINES),
+    "What is scored beside the methods: biharmonic (the smoothest surface) and tv "
+    "(least total variation); seconds each. Nothing after = for none.",
 )
 
 
@@ -69,16 +104,24 @@ class InpaintConfig(image_tasks.TaskConfig):
 
     Attributes:
       mask: path of a picture of every image's size, white where observed.
-      drop_fraction: probability, inside (0, 1), that a pixel goes missing.
+      hole: key of `DROP_FRACTIONS`, what goes missing where there is no mask.
+      drop_fraction: part, inside (0, 1), of the picture that goes missing.
+      baselines: keys of `interpolations.BASELINES`, scored where a truth is known.
     """
 
     mask: str | None = None
+    hole: str = "pixels"
     drop_fraction: float | None = None
+    baselines: tuple[str, ...] = tuple(interpolations.BASELINES)
 
     def __post_init__(self) -> None:
         """Checks what can be checked without opening a file."""
         super().__post_init__()
-        fraction = self.drop_fraction
+        fraction, hole = self.drop_fraction, self.hole
+        accepted = hole in DROP_FRACTIONS
+        require(accepted, "hole", hole, f"one of {', '.join(DROP_FRACTIONS)}")
+        accepted = self.mask is None or hole == "pixels"
+        require(accepted, "hole", hole, "nothing beside --mask")
         accepted = self.mask is None or fraction is None
         require(accepted, "drop_fraction", fraction, "nothing beside --mask")
         accepted = not self.noisy or self.mask is not None
@@ -87,18 +130,26 @@ class InpaintConfig(image_tasks.TaskConfig):
         require(accepted, "drop_fraction", fraction, "a number where --mask is absent")
         accepted = fraction is None or 0 < fraction < 1
         require(accepted, "drop_fraction", fraction, "a number between 0 and 1")
+        names, known = self.baselines, interpolations.BASELINES
+        accepted = set(names) <= set(known) and len(set(names)) == len(names)
+        expected = f"a list, each once, among: {', '.join(known)}"
+        require(accepted, "baselines", ",".join(names), expected)
 
 
 def config_from_flags() -> InpaintConfig:
     """Reads the flags."""
+    shared = image_tasks.shared_settings("inpaint")
+    common.refuse_gp_flags(shared["methods"])
     fraction = DROP_FRACTION.value
     if fraction is None and MASK.value is None and not common.NOISY.value:
-        fraction = 0.5
+        fraction = DROP_FRACTIONS[HOLE.value]
     return InpaintConfig(
-        **image_tasks.shared_settings("inpaint"),
+        **shared,
         options=common.gp_options(),
         mask=MASK.value,
+        hole=HOLE.value,
         drop_fraction=fraction,
+        baselines=tuple(BASELINES.value),
     )
 
 
@@ -115,19 +166,30 @@ def run(config: InpaintConfig) -> list[image_tasks.Record]:
       UserError: on bad input, before anything is written.
     """
     prepare = functools.partial(_prepare, config)
-    return image_tasks.restore_images(config, "inpaint", prepare, _assess)
+    # All methods share them; the loop takes one image at a time.
+    baselines = functools.lru_cache(maxsize=1)(functools.partial(_baselines, config))
+    assess = functools.partial(_assess, baselines)
+    return image_tasks.restore_images(config, "inpaint", prepare, assess)
 
 
 def _prepare(config: InpaintConfig, image: np.ndarray) -> image_tasks.Problem:
-    mask = _mask(config, image.shape[:2])
-    observation = image_tasks.observe_image(config, image, mask)
-    return image_tasks.Problem(observation, None if config.noisy else image)
+    key = jax.random.key(config.seed)
+    mask = _mask(config, key, image.shape[:2])
+    key_noise = jax.random.fold_in(key, 1)
+    added = config.added_noise_std or 0.0
+    seen = noise.add(key_noise, image, added)
+    return image_tasks.Problem(
+        image_tasks.observe_image(config, seen, mask),
+        None if config.noisy else image,
+        added_noise_std=added,
+    )
 
 
-def _mask(config: InpaintConfig, grid: tuple[int, int]) -> np.ndarray:
+def _mask(config: InpaintConfig, key: jax.Array, grid: tuple[int, int]) -> np.ndarray:
     if config.mask is None:
         assert config.drop_fraction is not None
-        return drop_pixels(jax.random.key(config.seed), grid, config.drop_fraction)
+        draw = {"pixels": drop_pixels, "text": holes.text, "region": holes.region}
+        return draw[config.hole](key, grid, config.drop_fraction)
     try:
         mask = load_mask(config.mask)
     except ValueError as error:
@@ -142,20 +204,41 @@ def _size(grid: tuple[int, ...]) -> str:
     return f"{grid[1]}x{grid[0]}"  # width first, as image viewers say it
 
 
+def _baselines(
+    config: InpaintConfig, problem: image_tasks.Problem
+) -> dict[str, float | None]:
+    """Scores of the baselines, observed pixels kept; None of one without a result."""
+    observation, truth = problem.observation, problem.truth
+    mask = np.asarray(observation.mask) != 0
+    scores: dict[str, float | None] = {}
+    for name in config.baselines:
+        score = f"psnr_{name}"
+        if truth is None or mask.all():
+            scores[score] = None
+            continue
+        fill = interpolations.BASELINES[name]
+        picture = np.clip(fill(np.asarray(observation.values), mask), 0, 1)
+        scores[score] = psnr(picture, truth) if np.isfinite(picture).all() else None
+    return scores
+
+
 def _assess(
-    problem: image_tasks.Problem, mean: np.ndarray
+    baselines: Callable[[image_tasks.Problem], dict[str, float | None]],
+    problem: image_tasks.Problem,
+    mean: np.ndarray,
 ) -> tuple[np.ndarray, dict[str, float | None]]:
     mask = np.asarray(problem.observation.mask) != 0
     picture = paste_observed(mean, np.asarray(problem.observation.values), mask)
     truth = problem.truth
     if truth is None:
         names = ("psnr", "psnr_raw", "psnr_missing", "psnr_unclipped", "ssim")
-        return picture, dict.fromkeys(names)
+        return picture, dict.fromkeys(names) | baselines(problem)
     shown, raw = np.clip(picture, 0, 1), np.clip(mean, 0, 1)
     return picture, {
         "psnr": psnr(shown, truth),
         "psnr_raw": psnr(raw, truth),
         "psnr_missing": None if mask.all() else psnr(raw, truth, ~mask),
+        **baselines(problem),
         "psnr_unclipped": psnr(picture, truth),
         "ssim": image_tasks.ssim_or_none(shown, truth),
     }

@@ -104,8 +104,7 @@ def _rules(settings: NetworkSettings, noise_known: bool) -> tuple[str, ...]:
 
 def _with_estimated_noise(request: Request, least: float) -> Request:
     """The request with the noise that a Gaussian process's evidence finds, or more."""
-    report = request.report
-    noise_std = max(gp_method.estimate_noise(request.observation, report), least)
+    noise_std = max(gp_method.estimate_noise(request), least)
     observation = request.observation
     observation = observation._replace(
         noise_std=jnp.full_like(observation.noise_std, noise_std)
@@ -125,10 +124,14 @@ def _step_size(run: str, observation: Observation) -> float:
     """
     if run == "psgld":
         return STEP_PRECONDITIONED
+    count = float(jnp.sum(observation.mask)) * observation.values.shape[2]
+    return STEP_FACTOR * _typical_noise(observation) ** 2 / count
+
+
+def _typical_noise(observation: Observation) -> float:
+    """Median standard deviation of the noise in what was observed."""
     observed = np.asarray(observation.mask) != 0
-    noise_std = float(np.median(np.asarray(observation.noise_std)[observed]))
-    count = observed.sum() * observation.values.shape[2]
-    return float(STEP_FACTOR * noise_std**2 / count)
+    return float(np.median(np.asarray(observation.noise_std)[observed]))
 
 
 def _configuration(
@@ -169,7 +172,7 @@ def _restoration(
     else:
         mean, chose = _reading(name, progress, settings)
     keeps = RUNS[name] in SAMPLERS and outcome.samples.size > 0
-    noise_std = np.asarray(request.observation.noise_std)
+    noise_std = _typical_noise(request.observation) if request.noise_known else None
     trace = {key: values.mean(axis=0) for key, values in outcome.trace.items()}
     return Restoration(
         mean=np.asarray(mean),
@@ -180,7 +183,7 @@ def _restoration(
         ),
         hyperparameters={
             **dataclasses.asdict(settings),
-            "noise_std": float(noise_std.flat[0]),
+            "noise_std": noise_std,
         },
         message=verdict.message
         if chose

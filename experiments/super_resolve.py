@@ -18,9 +18,10 @@ A picture that is small already, with no truth to score against, is enlarged:
 --filter says how the small picture was made: lanczos, box (the mean of each block) or
 bilinear. Of a picture that is small already it is a guess.
 
-Nothing is added to what is observed, and it is neither clipped nor rounded. A posterior
-needs a noise all the same: --noise_std says which, by default 1 grey level, about what
-a file's rounding and a camera leave. sgd methods do not read it. The Gaussian process
+Nothing is added to what is observed, and it is neither clipped nor rounded, unless
+--added_noise_std asks for noise. A posterior needs a noise all the same: --noise_std
+says which, by default 1 grey level, about what a file's rounding and a camera leave, or
+has it estimated (auto). sgd methods do not read it. The Gaussian process
 (gp) chooses its hyperparameters by the evidence of the small picture, of which it
 reckons what the filter makes of each covariance.
 
@@ -56,7 +57,7 @@ from skimage.color import rgb2ycbcr
 
 from dipgp.observations import Bilinear, Box, Decimation, Filter, Lanczos
 from dipgp.summaries import psnr
-from experiments import common, image_tasks, network_options
+from experiments import common, image_tasks, network_options, noise
 from experiments.common import UserError, require
 from experiments.gp_method import GPOptions
 
@@ -115,8 +116,6 @@ class SuperResolveConfig(image_tasks.TaskConfig):
         require(self.factor >= 2, "factor", self.factor, expected)
         known = f"one of {', '.join(FILTERS)}"
         require(self.filter in FILTERS, "filter", self.filter, known)
-        noise_std = self.options.noise_std
-        require(noise_std is not None, "noise_std", None, "the noise to assume")
 
 
 def config_from_flags() -> SuperResolveConfig:
@@ -154,22 +153,23 @@ def run(config: SuperResolveConfig) -> list[image_tasks.Record]:
 def _prepare(config: SuperResolveConfig, image: np.ndarray) -> image_tasks.Problem:
     forward = Decimation(config.factor, FILTERS[config.filter])
     height, width, channels = image.shape
+    added = 0.0
     if config.noisy:
         small, truth = image, None
         shape = (config.factor * height, config.factor * width, channels)
     else:
         _check_size(config.factor, height, width)
-        small, truth, shape = (
-            np.asarray(forward(jnp.asarray(image))),
-            image,
-            image.shape,
-        )
+        small = np.asarray(forward(jnp.asarray(image)))
+        added = config.added_noise_std or 0.0
+        small = noise.add(jax.random.key(config.seed), small, added)
+        truth, shape = image, image.shape
     return image_tasks.Problem(
         image_tasks.observe_image(config, small),
         truth,
         shape=shape,
         forward=forward,
         shown=_blocks(small, config.factor, shape),
+        added_noise_std=added,
     )
 
 

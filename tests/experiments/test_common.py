@@ -76,6 +76,13 @@ class TestGPOptions:
         assert self.read(binary, "--noise_std=51").noise_std == pytest.approx(0.2)
         assert self.read(binary, default=51).noise_std == pytest.approx(0.2)
 
+    def test_noise_is_told_as_it_is_added_unless_it_is_to_be_estimated(self, binary):
+        added = "--added_noise_std=51"
+        assert self.read(binary, added, default=25).noise_std == pytest.approx(0.2)
+        assert self.read(binary, added, "--noise_std=255").noise_std == 1
+        for arguments in (["--noise_std=auto"], [added, "--noise_std=auto"]):
+            assert self.read(binary, *arguments, default=25).noise_std is None
+
     def test_each_kernel_has_its_flags(self, binary):
         options = self.read(binary, "--sigma=2", "--depth=4")
         assert (options.sigma, options.depth) == (2, 4)
@@ -107,6 +114,8 @@ class TestGPOptions:
             ("noise_std", "-25"),
             ("noise_std", "0"),
             ("noise_std", "256"),
+            ("added_noise_std", "nan"),
+            ("added_noise_std", "256"),
         ],
     )  # fmt: skip
     def test_numbers_out_of_range_are_refused(self, binary, capsys, name, value):

@@ -98,6 +98,18 @@ def test_a_picture_that_is_blurred_already_is_restored_beyond_its_borders(
     assert load_image(tmp_path / "run/restored.png").shape == (23, 25, 3)
 
 
+def test_noise_can_be_added_and_left_to_be_estimated(asked, config, picture):
+    blur = motion_blur(5, 30)
+    run = config(blur=blur, added_noise_std=0.1, options=GPOptions())
+    (record,) = deblur.run(run)
+    (request,) = asked
+    assert not request.noise_known
+    blurred = blur(jnp.asarray(load_image(picture)))
+    expected = add_noise(jax.random.key(0), blurred, 0.1)
+    np.testing.assert_array_equal(request.observation.values, expected)
+    assert record["noise_std"]["added"] == 0.1
+
+
 def test_wiener_deconvolution_is_told_the_blur(asked, config):
     (record,) = deblur.run(config(blur=motion_blur(5, 30)))
     # With another blur, or one that is off by a pixel, it is below the input.

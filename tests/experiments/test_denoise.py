@@ -9,7 +9,6 @@ import pytest
 from dipgp.images import add_noise, load_image
 from dipgp.summaries import psnr
 from experiments import denoise, image_tasks
-from experiments.common import UserError
 from experiments.gp_method import GPOptions
 
 
@@ -62,6 +61,35 @@ class TestRun:
         _, options = averaging.calls[0]
         assert options.noise_std == 25 / 255
 
+    @pytest.mark.parametrize("added", [None, 0.3])
+    def test_methods_can_be_left_to_find_out_what_was_added(
+        self, averaging, config, photographs, capsys, added
+    ):
+        averaging.outcome = {"hyperparameters": {"noise_std": 0.1}}
+        run = config(added_noise_std=added, options=GPOptions())
+        (record,) = denoise.run(run)
+        observation, options = averaging.calls[0]
+        std = added or 25 / 255
+        truth = load_image(photographs[1])
+        noisy = add_noise(jax.random.key(0), truth, std)
+        np.testing.assert_array_equal(observation.values, noisy)
+        assert options.noise_std is None
+        noise = dict(record["noise_std"])
+        left = np.sqrt(np.mean((noisy - truth) ** 2))
+        assert noise.pop("left") == pytest.approx(left, rel=1e-5)
+        assert noise == {"told": None, "estimated": 0.1, "added": std}
+        out = capsys.readouterr().out
+        assert f"noise estimated at 25.5 grey levels ({255 * std:.1f} added, " in out
+
+    def test_methods_can_be_told_another_noise_than_was_added(
+        self, averaging, config, photographs
+    ):
+        denoise.run(config(added_noise_std=0.3, options=GPOptions(noise_std=0.1)))
+        observation, _ = averaging.calls[0]
+        noisy = add_noise(jax.random.key(0), load_image(photographs[1]), 0.3)
+        np.testing.assert_array_equal(observation.values, noisy)
+        np.testing.assert_allclose(observation.noise_std, 0.1)
+
     def test_noisy_images_are_restored_as_they_are_without_scores(
         self, averaging, config, photographs, capsys
     ):
@@ -96,6 +124,10 @@ class TestBadInput:
             ("--noise_std=-25", "--noise_std=-25.0: expected grey levels above 0"),
             ("--noise_std=0", "--noise_std=0.0: expected grey levels above 0"),
             ("--noise_std=nan", "--noise_std=nan: expected grey levels above 0"),
+            ("--noise_std=loud", "flag --noise_std=loud: expected a number, or auto"),
+            ("--added_noise_std=0", "--added_noise_std=0.0: expected grey levels"),
+            ("--noisy --added_noise_std=5", "--added_noise_std=5.0: expected nothing"),
+            ("--method=sgd --sigma=2", "--sigma=2.0: expected no such flag without"),
             ("--method=tv", "--method=tv: expected a list among: gp"),
             ("stray", "stray: expected flags only"),
         ],
@@ -104,17 +136,14 @@ class TestBadInput:
         self, averaging, binary, photographs, tmp_path, capsys, argument, sentence
     ):
         defaults = [f"--output_dir={tmp_path / 'run'}", f"--image={photographs[0]}"]
-        assert binary(status, *defaults, argument.format(folder=tmp_path)) == 2
+        arguments = argument.format(folder=tmp_path).split()
+        assert binary(status, *defaults, *arguments) == 2
         out, err = capsys.readouterr()
         assert out == ""
         assert err.startswith(f"Error: {sentence.format(folder=tmp_path)}")
         assert err.count("\n") == 1
         assert not averaging.calls
         assert not (tmp_path / "run").exists()
-
-    def test_noise_cannot_be_added_without_knowing_how_much(self, config):
-        with pytest.raises(UserError, match="--noise_std=None: expected how much"):
-            config(options=GPOptions())
 
 
 def test_flags_become_the_configuration(binary):
@@ -127,12 +156,24 @@ def test_flags_become_the_configuration(binary):
     binary(run)
     binary(run, "--noise_std=51")
     binary(run, "--noisy", "--output_dir=there")
+    binary(run, "--noise_std=auto")
+    binary(run, "--added_noise_std=51")
+    binary(run, "--added_noise_std=51", "--noise_std=auto")
     assert found == [
         denoise.DenoiseConfig(output_dir="runs/denoise"),
         denoise.DenoiseConfig(
             output_dir="runs/denoise", options=GPOptions(noise_std=0.2)
         ),
         denoise.DenoiseConfig(output_dir="there", noisy=True, options=GPOptions()),
+        denoise.DenoiseConfig(output_dir="runs/denoise", options=GPOptions()),
+        denoise.DenoiseConfig(
+            output_dir="runs/denoise",
+            added_noise_std=0.2,
+            options=GPOptions(noise_std=0.2),
+        ),
+        denoise.DenoiseConfig(
+            output_dir="runs/denoise", added_noise_std=0.2, options=GPOptions()
+        ),
     ]
 
 

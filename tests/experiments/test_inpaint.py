@@ -10,8 +10,10 @@ from dipgp.images import drop_pixels, load_image, save_image
 from dipgp.summaries import psnr
 from experiments import (
     gp_method,
+    holes,
     image_tasks,
     inpaint,
+    interpolations,
     network_method,
     network_options,
 )
@@ -143,6 +145,76 @@ class TestRun:
         assert written["psnr"] is None  # infinite, which JSON does not know
 
 
+class TestHoles:
+    @pytest.mark.parametrize("hole", ["text", "region"])
+    def test_they_go_missing_where_the_seed_says(self, averaging, config, hole):
+        (record,) = inpaint.run(config(hole=hole, drop_fraction=0.1, seed=3))
+        observation, _ = averaging.calls[0]
+        expected = getattr(holes, hole)(jax.random.key(3), (12, 16), 0.1)
+        np.testing.assert_array_equal(observation.mask, expected)
+        assert record["configuration"]["hole"] == hole
+
+    def test_noise_can_be_added_to_what_is_observed(
+        self, averaging, config, photographs
+    ):
+        run = config(added_noise_std=0.1, options=GPOptions(noise_std=0.1))
+        (record,) = inpaint.run(run)
+        observation, _ = averaging.calls[0]
+        seen = np.asarray(observation.mask) == 1
+        error = (observation.values - load_image(photographs[0]))[seen]
+        # Of some 96 pixels, some of them clipped.
+        assert 0.06 < np.sqrt(np.mean(error**2)) < 0.13
+        assert record["noise_std"]["added"] == 0.1
+        left = record["noise_std"]["left"]
+        assert left == pytest.approx(np.sqrt(np.mean(error**2)), rel=1e-4)
+
+
+class TestBaselines:
+    def test_observed_pixels_are_kept_in_them(self, averaging, config, photographs):
+        (record,) = inpaint.run(config(seed=4))
+        truth = load_image(photographs[0])
+        mask = drop_pixels(jax.random.key(4), (12, 16), 0.5)
+        for name, fill in interpolations.BASELINES.items():
+            pasted = np.where(mask[:, :, None], truth, fill(truth, mask))
+            expected = psnr(pasted, truth)
+            assert record[f"psnr_{name}"] == pytest.approx(expected, abs=1e-3)
+
+    def test_methods_share_them_and_images_do_not(
+        self, averaging, config, monkeypatch, photographs
+    ):
+        filled = []
+
+        def fill(values, mask):
+            filled.append(values.shape)
+            return np.full_like(values, np.nan)
+
+        def restore(names, settings, running, request):
+            return ((name, averaging(request, settings)) for name in names)
+
+        monkeypatch.setattr(interpolations, "BASELINES", {"tv": fill})
+        monkeypatch.setattr(network_method, "restore", restore)
+        smoke = network_options.settings("inpaint", "smoke", "sgd", {})
+        records = inpaint.run(
+            config(
+                images=tuple(photographs),
+                methods=("gp", "sgd"),
+                networks={"sgd": smoke},
+                baselines=("tv",),
+            )
+        )
+        assert filled == [(12, 16, 1), (12, 16, 3)]
+        # Without a result there is no score.
+        assert [record["psnr_tv"] for record in records] == [None] * 4
+
+    def test_they_can_be_left_out(self, averaging, config):
+        (record,) = inpaint.run(config(baselines=()))
+        assert not {"psnr_tv", "psnr_biharmonic"} & record.keys()
+
+    def test_they_are_not_scored_without_a_truth(self, averaging, config, mask):
+        (record,) = inpaint.run(config(mask=mask, noisy=True))
+        assert record["psnr_tv"] is record["psnr_biharmonic"] is None
+
+
 class TestSeveralImages:
     def test_each_gets_a_folder_and_all_get_a_table(
         self, averaging, config, photographs, tmp_path, capsys
@@ -236,6 +308,21 @@ class TestBadInput:
             (["--drop_fraction=1"], "--drop_fraction=1.0: expected a number between"),
             (["--drop_fraction=nan"], "--drop_fraction=nan: expected a number between"),
             (["--drop_fraction=0.9999999"], "drop_fraction: 0.9999999 left none"),
+            (["--hole=text", "--drop_fraction=0.9"], "drop_fraction: expected at most"),
+            (
+                ["--hole=region", "--drop_fraction=0.999"],
+                "drop_fraction: 0.999 left none of 12x16",
+            ),
+            (
+                ["--hole=region", "--mask={folder}/tall.png"],
+                "--hole=region: expected nothing beside --mask",
+            ),
+            (["--baselines=gp"], "--baselines=gp: expected a list, each once, among"),
+            (["--baselines=tv,tv"], "--baselines=tv,tv: expected a list, each once"),
+            (
+                ["--method=sgd", "--depth=2"],
+                "--depth=2: expected no such flag without --method=gp",
+            ),
             (["--noisy"], "--noisy=True: expected --mask"),
             (["--noise_std=-1"], "--noise_std=-1.0: expected grey levels"),
             (["--sigma=nan"], "--sigma=nan: expected a positive number"),
@@ -292,6 +379,8 @@ def test_flags_become_the_configuration(binary, mask):
 
     binary(run)
     binary(run, f"--mask={mask}", "--noisy", "--seed=3", "--float64", "--image=a.png")
+    binary(run, "--hole=text", "--baselines=tv")
+    binary(run, "--hole=region", "--drop_fraction=0.3", "--baselines=")
     assert found == [
         inpaint.InpaintConfig(output_dir="runs/inpaint", drop_fraction=0.5),
         inpaint.InpaintConfig(
@@ -301,6 +390,18 @@ def test_flags_become_the_configuration(binary, mask):
             noisy=True,
             seed=3,
             float64=True,
+        ),
+        inpaint.InpaintConfig(
+            output_dir="runs/inpaint",
+            hole="text",
+            drop_fraction=0.05,
+            baselines=("tv",),
+        ),
+        inpaint.InpaintConfig(
+            output_dir="runs/inpaint",
+            hole="region",
+            drop_fraction=0.3,
+            baselines=(),
         ),
     ]
 

@@ -2,13 +2,14 @@ import csv
 import json
 import math
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from absl import flags
 from PIL import Image
 
-from dipgp.images import load_image, save_image
+from dipgp.images import add_noise, load_image, save_image
 from dipgp.observations import Box, Decimation
 from dipgp.summaries import psnr
 from experiments import (
@@ -152,6 +153,17 @@ class TestWhatAMethodIsAsked:
         np.testing.assert_allclose(request.observation.noise_std, 0.2, rtol=1e-6)
         expected = Decimation(4)(jnp.asarray(load_image(picture)))
         np.testing.assert_array_equal(request.observation.values, expected)
+
+    def test_noise_can_be_added_and_left_to_be_estimated(
+        self, enlarging, config, picture
+    ):
+        (record,) = super_resolve.run(config(added_noise_std=0.1, options=GPOptions()))
+        (request,) = enlarging.requests
+        assert not request.noise_known
+        small = Decimation(4)(jnp.asarray(load_image(picture)))
+        expected = add_noise(jax.random.key(0), small, 0.1)
+        np.testing.assert_array_equal(request.observation.values, expected)
+        assert record["noise_std"]["added"] == 0.1
 
     @pytest.mark.parametrize("float64", [False, True])
     def test_precision_is_a_choice(self, enlarging, config, float64):
@@ -369,10 +381,6 @@ class TestBadInput:
         assert err.count("\n") == 1
         assert not enlarging.requests
         assert not (tmp_path / "run").exists()
-
-    def test_a_posterior_needs_a_noise(self, config):
-        with pytest.raises(UserError, match="--noise_std=None: expected the noise"):
-            config(options=GPOptions())
 
     def test_a_filter_is_one_that_is_known(self, config):
         with pytest.raises(UserError, match="--filter=hat: expected one of lanczos, "):
