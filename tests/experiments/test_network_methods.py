@@ -1,14 +1,17 @@
 import csv
+import dataclasses
 import functools
 import json
 import os
 import signal
+from types import SimpleNamespace
 
+import jax
 import numpy as np
 import pytest
 from absl import flags
 
-from dipgp.observations import Blur, observe
+from dipgp.observations import Blur, Identity, gaussian_blur, observe
 from experiments import (
     denoise,
     gp_method,
@@ -21,6 +24,7 @@ from experiments import (
 )
 from experiments.common import UserError
 from experiments.gp_method import GPOptions
+from experiments.network_recipe import Recipe
 from experiments.network_settings import NetworkSettings, Running
 from experiments.restoration import Interrupted, Request
 
@@ -257,6 +261,92 @@ class TestNoise:
         raised = network_method._with_estimated_noise(request, least=0.1)
         np.testing.assert_allclose(raised.observation.noise_std, used)
         assert raised.noise_known
+
+    @pytest.mark.parametrize(
+        "forward", [Identity(), gaussian_blur(0.5)], ids=["seen", "blurred"]
+    )
+    def test_the_estimate_knows_what_the_image_was_seen_through(
+        self, forward, monkeypatch
+    ):
+        asked = {}
+
+        def select(candidates, observation, estimate_noise, report, *, through):
+            asked.update(estimate=estimate_noise, through=through)
+            return SimpleNamespace(noise_std=0.2)
+
+        monkeypatch.setattr(gp_method.gp, "select", select)
+        seen = observe(np.zeros((8, 8, 1)), noise_std=0.5)
+        request = Request(
+            seen, (8, 8, 1), False, None, 0, None, lambda *_: None, forward
+        )
+        assert gp_method.estimate_noise(request) == 0.2
+        through = None if forward == Identity() else forward
+        assert asked == {"estimate": True, "through": through}
+
+    def test_that_of_a_step_is_of_observed_pixels(self):
+        mask = np.arange(9).reshape(3, 3) > 5
+        seen = observe(np.zeros((3, 3, 1)), mask, noise_std=0.1)
+        # Where nothing is observed it is 1.
+        assert network_method._typical_noise(seen) == pytest.approx(0.1)
+
+    @pytest.mark.slow
+    def test_descents_estimate_none(self, config):
+        run = config("sgd", added_noise_std=0.1, options=GPOptions())
+        (record,) = denoise.run(run)
+        assert record["hyperparameters"]["noise_std"] is None
+        assert record["noise_std"]["estimated"] is None
+
+
+class TestNoiseOfEachPixel:
+    """Half of the pixels are seen in five times the noise of the others."""
+
+    GRID = (8, 8)
+    LOUD = np.arange(64).reshape(GRID) % 2 == 0
+    NOISE_STD = np.where(LOUD, 0.5, 0.1)
+
+    @classmethod
+    def request(cls, loud=0.0, quiet=0.0):
+        waves = 0.5 + 0.3 * np.sin(np.arange(64).reshape(cls.GRID))
+        values = np.where(cls.LOUD, waves + loud, waves + quiet)[:, :, None]
+        seen = observe(values.astype(np.float32), noise_std=cls.NOISE_STD)
+        shape = (*cls.GRID, 1)
+        return Request(seen, shape, True, None, 0, None, lambda *_: None)
+
+    def test_the_likelihood_of_a_network_weighs_each_by_its_own(self):
+        settings = dataclasses.replace(SETTINGS, step_size=1e-3)
+        recipe = Recipe("psgld", settings, 1, Identity())
+        data = [
+            network_method._data(recipe, self.request(*shifts))
+            for shifts in ((0, 0), (0.5, 0), (0, 0.5))
+        ]
+        key = jax.random.key(0)
+        parameters = recipe.network.init(key, data[0].z)
+        told = [recipe._log_density(each)(parameters, key) for each in data]
+        image = np.asarray(told[0][1], np.float64)
+        residuals = [
+            (np.asarray(each.observation.values, np.float64) - image)[:, :, 0]
+            / self.NOISE_STD
+            for each in data
+        ]
+        for (found, _), residual in zip(told[1:], residuals[1:], strict=True):
+            expected = 0.5 * np.sum(residuals[0] ** 2 - residual**2)
+            difference = float(found) - float(told[0][0])
+            assert difference == pytest.approx(expected, rel=1e-3, abs=0.01)
+
+    @pytest.mark.slow
+    def test_the_process_weighs_each_by_its_own(self):
+        options = GPOptions("rbf", None, None, 0.3, 2.0, noise_std=0.1, tolerance=1e-6)
+        request = self.request()
+        found = gp_method.restore(request, options)
+        pixels = np.argwhere(np.ones(self.GRID))
+        lags = (pixels[:, None] - pixels).astype(np.float64)
+        prior = 0.3**2 * np.exp(-(lags**2).sum(axis=2) / (2 * 2.0**2))
+        covariance = prior + np.diag(self.NOISE_STD.ravel() ** 2)
+        values = np.asarray(request.observation.values, np.float64).ravel()
+        ones = np.linalg.solve(covariance, np.ones(64))
+        level = ones @ values / ones.sum()
+        mean = level + prior @ np.linalg.solve(covariance, values - level)
+        np.testing.assert_allclose(found.mean.ravel(), mean, atol=1e-3)
 
 
 class TestStepSize:
