@@ -72,7 +72,7 @@ def in_words(noise_std: object) -> list[str]:
     estimated, added, left = (noise_std[key] for key in ("estimated", "added", "left"))
     if estimated is None:
         return []
-    words = f"noise estimated at {_WHITE * estimated:.1f} grey levels"
+    words = f"noise estimated at {_WHITE * estimated:.2f} grey levels"
     if added:
-        words += f" ({_WHITE * added:.1f} added, {_WHITE * left:.1f} left by clipping)"
+        words += f" ({_WHITE * added:.2f} added, {_WHITE * left:.2f} left by clipping)"
     return [words]

@@ -79,7 +79,7 @@ class TestRun:
         assert noise.pop("left") == pytest.approx(left, rel=1e-5)
         assert noise == {"told": None, "estimated": 0.1, "added": std}
         out = capsys.readouterr().out
-        assert f"noise estimated at 25.5 grey levels ({255 * std:.1f} added, " in out
+        assert f"noise estimated at 25.50 grey levels ({255 * std:.2f} added, " in out
 
     def test_methods_can_be_told_another_noise_than_was_added(
         self, averaging, config, photographs

@@ -44,7 +44,7 @@ def test_what_was_told_is_not_an_estimate():
 def test_nothing_is_true_of_a_picture_that_was_noisy_before():
     told = account(None, 0.1, scored=False)
     assert told == {"told": None, "estimated": 0.1, "added": None, "left": None}
-    assert noise.in_words(told) == ["noise estimated at 25.5 grey levels"]
+    assert noise.in_words(told) == ["noise estimated at 25.50 grey levels"]
 
 
 def test_a_method_that_reads_no_noise_estimates_none():
