@@ -132,19 +132,17 @@ def panels(
 def overview(
     images: Sequence[tuple[str, np.ndarray]],
     deviations: Sequence[tuple[str, np.ndarray]] = (),
-    curves: Sequence[Curve] = (),
-    axis_titles: tuple[str, str] = ("iteration", "PSNR [dB]"),
+    frames: Sequence[Plot] = (),
     height: float = 2.4,
 ) -> Figure:
-    """Draws images and maps of standard deviations in rows, and curves below them.
+    """Draws images and maps of standard deviations in rows, and plots below them.
 
     Args:
       images: titles and (H, W), (H, W, 1) or (H, W, 3) intensities, drawn from black 0
         to white 1 and clipped beyond.
       deviations: titles and such arrays of standard deviations, at least 0. Channels
         are averaged (root mean square); all maps share one colour bar.
-      curves: drawn into one plot, which is left out where there are none.
-      axis_titles: of the plot.
+      frames: plots, side by side in one row.
       height: of an image, in inches.
 
     Returns:
@@ -163,7 +161,7 @@ def overview(
     columns = min(count, _PANELS_A_ROW)
     rows = math.ceil(count / columns)
     width = columns * (height * columns_a_panel / rows_a_panel + 0.1) + 0.7
-    heights = [height + 0.3] * rows + ([3.2] if curves else [])
+    heights = [height + 0.3] * rows + ([3.2] if frames else [])
     figure = Figure(
         figsize=(width, sum(heights)), dpi=_DOTS_PER_INCH, layout="constrained"
     )
@@ -184,8 +182,10 @@ def overview(
         drawn = axis.imshow(map_, cmap="magma", vmin=0, vmax=limit)
     if maps:
         figure.colorbar(drawn, ax=panels_axes[len(images) :], shrink=0.8)
-    if curves:
-        _draw_curves(figure.add_subplot(grid[rows, :]), curves, axis_titles)
+    if frames:
+        below = grid[rows, :].subgridspec(1, len(frames))
+        for number, plot in enumerate(frames):
+            _draw_plot(figure.add_subplot(below[0, number]), plot)
     return figure
 
 
@@ -214,11 +214,7 @@ def plots(rows: Sequence[Sequence[Plot]]) -> Figure:
     grid = figure.subplots(len(rows), columns, squeeze=False)
     for row, axes in zip(rows, grid, strict=True):
         for plot, axis in zip(row, axes, strict=True):
-            axis.set_title(plot.title, fontsize=9)
-            if plot.logarithmic:
-                axis.set_xscale("log", base=2)
-                axis.set_yscale("log")
-            _draw_curves(axis, plot.curves, plot.axis_titles)
+            _draw_plot(axis, plot)
     return figure
 
 
@@ -311,12 +307,14 @@ def _draw_panel(axis: Axes, panel: Panel, x: np.ndarray) -> None:
     axis.plot(x, mean, color="C0", linewidth=1.2, label="mean")
 
 
-def _draw_curves(
-    axis: Axes, curves: Sequence[Curve], axis_titles: tuple[str, str]
-) -> None:
-    labels = list(dict.fromkeys(curve.label for curve in curves))
+def _draw_plot(axis: Axes, plot: Plot) -> None:
+    axis.set_title(plot.title, fontsize=9)
+    if plot.logarithmic:
+        axis.set_xscale("log", base=2)
+        axis.set_yscale("log")
+    labels = list(dict.fromkeys(curve.label for curve in plot.curves))
     named = set()
-    for curve in curves:
+    for curve in plot.curves:
         colour = f"C{labels.index(curve.label)}"
         label = None if curve.label in named else curve.label
         named.add(curve.label)
@@ -342,8 +340,8 @@ def _draw_curves(
             alpha=0.6 if curve.dashed else 1.0,
             label=label,
         )
-    axis.set_xlabel(axis_titles[0])
-    axis.set_ylabel(axis_titles[1])
+    axis.set_xlabel(plot.axis_titles[0])
+    axis.set_ylabel(plot.axis_titles[1])
     axis.grid(alpha=0.3)
     axis.legend(fontsize=8)
 

@@ -18,6 +18,8 @@ DEPTHS = (1, 2, 4, 8, 16, 32)
 SIGMAS = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6)
 LENGTHSCALES = (1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0, 11.0, 16.0, 22.0)
 SMOOTHNESSES = (0.5, 1.5, 2.5)
+# Folded into the seed's key to estimate variances; networks use small numbers.
+VARIANCE = 100
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +38,8 @@ class GPOptions:
       tolerance: relative residual at which the solver stops.
       independent_channels: whether the colours of an image behind a mosaic are restored
         without regard to each other.
+      variance_solves: linear systems a channel to estimate the posterior's variance by
+        where it is not exact; 0 leaves the variance out.
     """
 
     kernel: str = "dip"
@@ -46,6 +50,7 @@ class GPOptions:
     noise_std: float | None = None
     tolerance: float | None = None
     independent_channels: bool = False
+    variance_solves: int = 0
 
 
 def estimate_noise(request: Request) -> float:
@@ -67,7 +72,7 @@ def _through(request: Request) -> LinearMap | None:
 
 
 def restore(request: Request, options: GPOptions) -> Restoration:
-    """The posterior mean under the most probable of the covariances asked for.
+    """The posterior under the most probable of the covariances asked for.
 
     Args:
       request: what was seen.
@@ -98,6 +103,18 @@ def restore(request: Request, options: GPOptions) -> Restoration:
         tolerance=options.tolerance,
     )
     mean = np.asarray(jax.block_until_ready(posterior.mean))
+    info, std, facts = posterior.info, None, {}
+    if options.variance_solves:
+        found = posterior.variance(
+            jax.random.fold_in(jax.random.key(request.seed), VARIANCE),
+            solves=options.variance_solves,
+            report=report,
+        )
+        std = np.sqrt(np.asarray(found.value))
+        # Of a root half as large, relatively.
+        relative = found.standard_error / (2 * jnp.maximum(found.value, 1e-30))
+        facts = {"std_relative_error": float(jnp.mean(relative))}
+        info = found.info if info.converged else info
     channels = [
         {**labels[index], "amplitude": amplitude}
         for index, amplitude in zip(selection.chosen, amplitudes, strict=True)
@@ -113,8 +130,10 @@ def restore(request: Request, options: GPOptions) -> Restoration:
             "channels": channels,
             "colour_directions": np.asarray(selection.channels.rotation).T.tolist(),
         },
-        message=posterior.info.advice,
-        converged=posterior.info.converged,
+        message=info.advice,
+        converged=info.converged,
+        std=std,
+        facts=facts,
     )
 
 
@@ -166,7 +185,7 @@ def _candidates(
         depths = DEPTHS if options.depth is None else (options.depth,)
         sigmas = SIGMAS if options.sigma is None else (options.sigma,)
         return [
-            ({"depth": depth, "sigma": sigma}, _network(depth, sigma))
+            ({"depth": depth, "sigma": sigma}, network_covariance(depth, sigma))
             for depth, sigma in itertools.product(depths, sigmas)
         ]
     given = options.lengthscale
@@ -180,6 +199,7 @@ def _candidates(
 
 
 @functools.cache
-def _network(depth: int, sigma: float) -> kernels.Covariance:
+def network_covariance(depth: int, sigma: float) -> kernels.Covariance:
+    """That of a plain ReLU network of `depth` layers on noise of width `sigma`."""
     net = architecture.conv_net(depth)
     return kernels.covariance(net, input=kernels.gaussian(sigma))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dipgp.figures import Curve, Figure, overview, panels, save_figure
+from dipgp.figures import Curve, Figure, Plot, overview, panels, save_figure
 from dipgp.files import write_atomically
 from dipgp.images import save_image
 from experiments import reporting
@@ -116,7 +116,8 @@ def _figure(
     scored = truth is not None
     curves = [curve for result in done for curve in _curves(result, scored)]
     quantity = "PSNR [dB]" if scored else "fit to the data [dB]"
-    return overview(images, deviations, curves, ("iteration", quantity))
+    frames = [Plot("", curves, ("iteration", quantity))] if curves else []
+    return overview(images, deviations, frames)
 
 
 def _curves(result: Result, scored: bool) -> list[Curve]:

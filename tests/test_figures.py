@@ -80,7 +80,8 @@ class TestOverview:
     def test_images_maps_and_curves_each_have_their_place(self):
         images = [(name, COLOUR) for name in "abcde"]
         curve = figures.Curve("sgd", np.arange(3), np.array([1.0, 3.0, 2.0]))
-        figure = figures.overview(images, [("std", COLOUR)], [curve])
+        frame = figures.Plot("", [curve], ("iteration", "PSNR [dB]"))
+        figure = figures.overview(images, [("std", COLOUR)], [frame])
         titles = [axis.get_title() for axis in figure.axes]
         assert titles[:6] == ["a", "b", "c", "d", "e", "std"]
         plot = figure.axes[-1]
@@ -105,13 +106,24 @@ class TestOverview:
             figures.Curve("sgd", x, x + 2.0),
             figures.Curve("sgld", x, x + 3.0, dashed=True),
         ]
-        plot = figures.overview([("image", COLOUR)], (), curves).axes[-1]
+        frame = figures.Plot("", curves, ("iteration", "PSNR [dB]"))
+        plot = figures.overview([("image", COLOUR)], (), [frame]).axes[-1]
         first, second, third = plot.lines
         assert first.get_color() == third.get_color() != second.get_color()
         names = [text.get_text() for text in plot.get_legend().get_texts()]
         assert names == ["sgld", "sgd"]
 
-    def test_without_curves_there_is_no_plot(self):
+    def test_plots_stand_side_by_side_below_the_images(self):
+        curve = figures.Curve("sgd", np.arange(3), np.arange(3.0))
+        frames = [figures.Plot(name, [curve], ("x", "y")) for name in "ab"]
+        figure = figures.overview([("image", COLOUR)], (), frames)
+        figure.canvas.draw()
+        image, left, right = (axis.get_position() for axis in figure.axes)
+        assert (left.y0, left.height) == pytest.approx((right.y0, right.height))
+        assert left.x1 < right.x0
+        assert left.y1 < image.y0
+
+    def test_without_plots_there_are_only_images(self):
         assert len(figures.overview([("image", COLOUR)]).axes) == 1
 
     def test_different_sizes_are_refused(self):
