@@ -118,7 +118,7 @@ def _score_pictures(config: UncertaintyConfig) -> list[Record]:
     for number, (name, path) in enumerate(images.items(), start=1):
         folder, case = folders[name], open_case(path)
         with reporting.progress(f"{number}/{len(images)} {name}") as report:
-            restorations = list(_restorations(config, case, folder, report))
+            restorations = list(restore(config, case, folder, report))
         scores = []
         for method, restoration in restorations:
             _save_maps(folder, method, restoration, case)
@@ -143,11 +143,11 @@ def _score_draws(config: UncertaintyConfig) -> list[Record]:
     found: dict[str, list[Record]] = {}
     shown: tuple[Case, Restorations] | None = None
     with reporting.progress("draws from the prior") as report:
-        for number, picture in enumerate(uncertainty_cases.draw_pictures(config), 1):
-            done = (number - 1) / config.prior_samples
-            report(f"draw {number} of {config.prior_samples}", done)
+        for number, picture in enumerate(uncertainty_cases.draw_pictures(config)):
+            done = number / config.prior_samples
+            report(f"{number} of {config.prior_samples}", done)
             case = uncertainty_cases.make_case(config, picture, number)
-            restorations = list(_restorations(config, case, None, _say_nothing))
+            restorations = list(restore(config, case))
             shown = shown or (case, restorations)
             for method, restoration in restorations:
                 scored = _record(config, case, restoration)
@@ -172,9 +172,23 @@ def _say_nothing(news: str, fraction: float | None = None) -> None:
     """Takes what a solver reports of one draw among many."""
 
 
-def _restorations(
-    config: UncertaintyConfig, case: Case, folder: Path | None, report: Report
+def restore(
+    config: UncertaintyConfig,
+    case: Case,
+    folder: Path | None = None,
+    report: Report = _say_nothing,
 ) -> Iterator[tuple[str, Restoration]]:
+    """Restores a picture by all methods; draws also without knowing the prior.
+
+    Args:
+      config: the run's.
+      case: the picture.
+      folder: for what is needed to go on after an interruption; None keeps nothing.
+      report: is told how far the work is.
+
+    Yields:
+      Name and restoration.
+    """
     request = Request(
         observation=case.observation,
         shape=case.shape,
@@ -188,8 +202,9 @@ def _restorations(
         config.methods, request, config.options, config.networks, config.running
     )
     if config.prior_samples:
-        unknown = dict.fromkeys(uncertainty_options.PRIOR)
-        free = dataclasses.replace(config.options, **unknown)
+        free = dataclasses.replace(
+            config.options, depth=None, sigma=None, amplitude=None
+        )
         yield BY_EVIDENCE, gp_method.restore(request, free)
 
 

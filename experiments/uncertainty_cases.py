@@ -3,6 +3,7 @@
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from dipgp import gp, kernels
@@ -83,19 +84,17 @@ def make_case(config: UncertaintyConfig, picture: np.ndarray, number: int = 0) -
     Args:
       config: the run's.
       picture: (H, W, C) intensities.
-      number: of a draw from the prior; each has noise and pixels of its own, where
-        pictures have them alike.
+      number: of a draw from the prior, which has noise of its own. The pixels dropped
+        and withheld are the same for all, so that they share compiled programs.
 
     Raises:
       UserError: where too few pixels would be withheld.
     """
     key = jax.random.key(config.seed)
-    if number:
-        key = jax.random.fold_in(jax.random.fold_in(key, _PRIOR), number)
     truth, values, noise_std = None, picture, config.options.noise_std
     if not config.noisy:
         assert noise_std is not None
-        key_noise = jax.random.fold_in(key, _NOISE)
+        key_noise = jax.random.fold_in(jax.random.fold_in(key, _NOISE), number)
         # Not clipped: what is to be judged is the model of the image, not of the noise.
         truth = picture
         values = add_noise(key_noise, picture, noise_std, clip=False)
@@ -107,7 +106,8 @@ def make_case(config: UncertaintyConfig, picture: np.ndarray, number: int = 0) -
     fraction = config.withheld_fraction
     accepted = fraction * mask.sum() >= _FEWEST_WITHHELD
     require(accepted, "withheld_fraction", fraction, expected)
-    seen, withheld = hold_out(jax.random.fold_in(key, _WITHHOLD), mask, fraction)
+    key_withhold = jax.random.fold_in(key, _WITHHOLD)
+    seen, withheld = hold_out(key_withhold, jnp.asarray(mask), fraction)
     recalibrating, scored = None, withheld
     if not config.prior_samples:
         key_halves = jax.random.fold_in(key, _HALVES)

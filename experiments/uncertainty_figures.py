@@ -11,7 +11,7 @@ from experiments.uncertainty_cases import Case
 from experiments.uncertainty_scores import AS_PREDICTED, Record
 
 # Errors beyond this percentile are drawn as if they lay there, lest few set the scale.
-_PERCENTILE = 99.5
+_PERCENTILE = 98
 
 
 def figure(
@@ -27,6 +27,8 @@ def figure(
       records: what was scored, by method.
     """
     images = [("observed", np.asarray(case.observation.values))]
+    if case.truth is not None and len(restorations) > 1:
+        images.append(("truth", case.truth))
     maps: list[tuple[str, np.ndarray]] = []
     for method, restoration in restorations:
         images.append((f"{method}, mean", np.nan_to_num(restoration.mean)))
@@ -38,29 +40,26 @@ def figure(
             maps.append((f"{method}, |error|", capped))
     if not records:
         return overview(images, maps)
-    return overview(images, maps, [_coverage(records), _errors(records)])
+    coverages = [_coverage(method, record) for method, record in records]
+    return overview(images, maps, [*coverages, _errors(records)])
 
 
-def _coverage(records: Sequence[tuple[str, Record]]) -> Plot:
-    curves = []
-    for method, record in records:
-        levels = 100 * np.array(record["levels"])
-        for form, found in record["forms"].items():
-            covered = found["coverage"]
-            error = np.nan_to_num(covered["block_error"])
-            curves.append(
-                Curve(
-                    f"{method}, {form}" if len(records) > 1 else form,
-                    levels,
-                    100 * np.array(covered["value"]) - levels,
-                    dashed=form != AS_PREDICTED,
-                    error=100 * error,
-                )
-            )
+def _coverage(method: str, record: Record) -> Plot:
+    levels = 100 * np.array(record["levels"])
+    curves = [
+        Curve(
+            form,
+            levels,
+            100 * np.array(found["coverage"]["value"]) - levels,
+            dashed=form != AS_PREDICTED,
+            error=100 * np.nan_to_num(found["coverage"]["block_error"]),
+        )
+        for form, found in record["forms"].items()
+    ]
     ends = np.array([0.0, 100.0])
     nominal = Curve("nominal", ends, np.zeros(2))
     titles = ("level of the interval [%]", "covered less level [%]")
-    return Plot("coverage of values withheld", [nominal, *curves], titles)
+    return Plot(f"{method}: coverage of values withheld", [nominal, *curves], titles)
 
 
 def _errors(records: Sequence[tuple[str, Record]]) -> Plot:
@@ -75,4 +74,4 @@ def _errors(records: Sequence[tuple[str, Record]]) -> Plot:
     diagonal = np.array([min(ends), max(ends)])
     nominal = Curve("as predicted", diagonal, diagonal)
     titles = ("predicted [grey levels]", "root mean square error [grey levels]")
-    return Plot("errors by standard deviation", [nominal, *curves], titles, True)
+    return Plot("errors by standard deviation", [nominal, *curves], titles)

@@ -30,7 +30,7 @@ PRIOR_SAMPLES = flags.DEFINE_integer(
     "Scores the Gaussian process on so many draws from its own prior, not on pictures.",
 )
 PRIOR_SIDE = flags.DEFINE_integer(
-    "prior_side", 48, "Height and width of such draws in pixels."
+    "prior_side", 32, "Height and width of such draws in pixels."
 )
 DROP_FRACTION = inpaint.DROP_FRACTION
 flags.declare_key_flag(DROP_FRACTION.name)
@@ -65,7 +65,7 @@ class UncertaintyConfig(image_tasks.TaskConfig):
     withheld_fraction: float = 0.1
     crop: int | None = None
     prior_samples: int = 0
-    prior_side: int = 48
+    prior_side: int = 32
 
     def __post_init__(self) -> None:
         """Checks what can be checked without opening a file."""
