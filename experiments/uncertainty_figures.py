@@ -8,7 +8,7 @@ from dipgp.figures import Curve, Figure, Plot, overview
 from experiments.common import GREY_LEVELS
 from experiments.restoration import Restoration
 from experiments.uncertainty_cases import Case
-from experiments.uncertainty_scores import AS_PREDICTED, Record
+from experiments.uncertainty_scores import AS_PREDICTED, Record, larger_error
 
 # Errors beyond this percentile are drawn as if they lay there, lest few set the scale.
 _PERCENTILE = 98
@@ -52,7 +52,7 @@ def _coverage(method: str, record: Record) -> Plot:
             levels,
             100 * np.array(found["coverage"]["value"]) - levels,
             dashed=form != AS_PREDICTED,
-            error=100 * np.nan_to_num(found["coverage"]["block_error"]),
+            error=100 * larger_error(found["coverage"]),
         )
         for form, found in record["forms"].items()
     ]

@@ -141,6 +141,9 @@ def table(rows: Sequence[tuple[str, str, Record]]) -> str:
 
     Args:
       rows: image, method and what `score` or `average` gave.
+
+    Returns:
+      A line a row and form of the law of residuals, with the larger of both errors.
     """
     shown = [LEVELS.index(level) for level in SHOWN]
     titles = ["image", "method", "recalibrated", *(f"{100 * p:g} %" for p in SHOWN)]
@@ -149,22 +152,24 @@ def table(rows: Sequence[tuple[str, str, Record]]) -> str:
     for image, method, record in rows:
         for form, found in record["forms"].items():
             covered, cost = found["coverage"], found["negative_log_density"]
-            shares = [
-                _with_error(100 * covered["value"][i], 100 * covered["block_error"][i])
-                for i in shown
-            ]
+            share, error = 100 * np.array(covered["value"]), 100 * larger_error(covered)
+            shares = [_with_error(share[i], error[i]) for i in shown]
             density = "-"
             if cost is not None:
-                density = _with_error(cost["value"], cost["block_error"], 3)
+                density = _with_error(cost["value"], float(larger_error(cost)), 3)
             width = f"{GREY_LEVELS * found['half_width']:.1f}"
             law = "no" if form == AS_PREDICTED else _law_in_words(form, found["law"])
             lines.append([image, method, law, *shares, width, density])
     return reporting.markdown(titles, lines, words=3)
 
 
+def larger_error(estimate: Mapping[str, Any]) -> np.ndarray:
+    """Of both errors; where all values are covered there is no spread over blocks."""
+    return np.fmax(estimate["block_error"], estimate["standard_error"])
+
+
 def _with_error(number: float, error: float, decimals: int = 1) -> str:
-    shown = f"{number:.{decimals}f}"
-    return shown if math.isnan(error) else f"{shown} ± {error:.{decimals}f}"
+    return f"{number:.{decimals}f} ± {error:.{decimals}f}"
 
 
 def _law_in_words(form: str, law: Mapping[str, float]) -> str:
@@ -176,8 +181,10 @@ def _law_in_words(form: str, law: Mapping[str, float]) -> str:
 
 def summary(record: Record) -> str:
     """Errors in grey levels beside those predicted."""
+    rank = record["rank_correlation"]
+    correlation = "-" if math.isnan(rank) else f"{rank:.2f}"
     return (
         f"error {GREY_LEVELS * record['rms_error']:.2f}, predicted "
         f"{GREY_LEVELS * record['rms_std']:.2f} grey levels, rank correlation "
-        f"{record['rank_correlation']:.2f}"
+        f"{correlation}"
     )
