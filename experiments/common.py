@@ -51,7 +51,9 @@ OUTPUT_DIR = flags.DEFINE_string(
     "output_dir", None, "Folder of the results; by default runs/ and the binary's name."
 )
 NOISY = flags.DEFINE_bool(
-    "noisy", False, "The images are damaged already: nothing is added or scored."
+    "noisy",
+    False,
+    "The images are damaged already: no damage is added, and no truth is known.",
 )
 NOISE_STD = flags.DEFINE(
     NumberOrAuto(),

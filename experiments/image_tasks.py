@@ -13,15 +13,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.stats
 
-from dipgp.observations import (
-    Identity,
-    LinearMap,
-    Observation,
-    observe,
-)
-from dipgp.summaries import ssim
+from dipgp.observations import Identity, LinearMap, Observation, observe
+from dipgp.summaries import calibration, ssim
 from experiments import common, methods, network_options, noise, reporting, results
 from experiments.common import UserError, require
 from experiments.gp_method import GPOptions
@@ -284,9 +278,8 @@ def _agreement(std: np.ndarray, error: np.ndarray) -> Record:
     The rank correlation of standard deviation and size of the error, over pixels and
     channels; and the share of errors within two standard deviations.
     """
-    rank = scipy.stats.spearmanr(std.ravel(), np.abs(error).ravel()).statistic
     return {
-        "std_error_rank_correlation": float(rank),
+        "std_error_rank_correlation": calibration.rank_correlation(error, std),
         "error_within_2_std": float(np.mean(np.abs(error) < 2 * std)),
     }
 

@@ -90,6 +90,8 @@ class UncertaintyConfig(image_tasks.TaskConfig):
         require(
             self.prior_side >= 16, "prior_side", self.prior_side, "at least 16 pixels"
         )
+        kept = self.running.samples
+        require(kept == 0, "samples", kept, "no such flag: samples are not written")
         if samples:
             self._check_prior()
 

@@ -29,6 +29,11 @@ HELP = {
         ["--prior_widening", "--side", "--channels", "--[no]resume"],
         ["--mask", "--depths"],
     ),
+    "uncertainty": (
+        ["--prior_samples=100"],
+        ["--withheld_fraction", "--drop_fraction", "--preset"],
+        ["--mask"],
+    ),
     "early_stopping": (["--image_size=32,32"], ["--network_widths"], ["--stop_by"]),
 }
 # A process costs seconds; two show the two ways in which flags are gathered.

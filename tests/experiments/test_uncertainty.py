@@ -17,7 +17,7 @@ from experiments import (
 )
 from experiments.common import UserError
 from experiments.gp_method import GPOptions
-from experiments.network_settings import NetworkSettings
+from experiments.network_settings import NetworkSettings, Running
 from experiments.uncertainty_options import UncertaintyConfig
 
 FILES = ["figure.png", "metrics.json", "table.md"]
@@ -264,6 +264,7 @@ class TestBadInput:
             ({"crop": 8}, "--crop=8: expected at least 16"),
             ({"prior_samples": 1}, "--prior_samples=1: expected 0, or 2"),
             ({"prior_side": 8}, "--prior_side=8: expected at least 16"),
+            ({"running": Running(samples=2)}, "--samples=2: expected no such flag"),
             ({"options": GPOptions(noise_std=0.1)}, "--variance_solves=0: expected"),
             ({"options": GPOptions(variance_solves=2)}, "--noise_std=None: expected"),
         ],
