@@ -78,13 +78,15 @@ class Case:
         return scored, recalibrating
 
 
-def make_case(config: UncertaintyConfig, picture: np.ndarray, number: int = 0) -> Case:
+def make_case(
+    config: UncertaintyConfig, picture: np.ndarray, draw: int | None = None
+) -> Case:
     """Draws noise, drops pixels, and withholds some of those that are left.
 
     Args:
       config: the run's.
       picture: (H, W, C) intensities.
-      number: of a draw from the prior, which has noise of its own. The pixels dropped
+      draw: number of a draw from the prior, which has noise of its own. The pixels dropped
         and withheld are the same for all, so that they share compiled programs.
 
     Raises:
@@ -94,7 +96,9 @@ def make_case(config: UncertaintyConfig, picture: np.ndarray, number: int = 0) -
     truth, values, noise_std = None, picture, config.options.noise_std
     if not config.noisy:
         assert noise_std is not None
-        key_noise = jax.random.fold_in(jax.random.fold_in(key, _NOISE), number)
+        key_noise = jax.random.fold_in(key, _NOISE)
+        if draw is not None:
+            key_noise = jax.random.fold_in(key_noise, draw)
         # Not clipped: what is to be judged is the model of the image, not of the noise.
         truth = picture
         values = add_noise(key_noise, picture, noise_std, clip=False)
