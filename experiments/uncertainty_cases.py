@@ -86,8 +86,8 @@ def make_case(
     Args:
       config: the run's.
       picture: (H, W, C) intensities.
-      draw: number of a draw from the prior, which has noise of its own. The pixels dropped
-        and withheld are the same for all, so that they share compiled programs.
+      draw: number of a draw from the prior, which has noise of its own. The pixels
+        dropped and withheld are the same for all, so that they share compiled programs.
 
     Raises:
       UserError: where too few pixels would be withheld.
