@@ -49,17 +49,14 @@ Exit status: 0 done, 1 a method did not converge, 2 bad input, 130 interrupted.
 """
 
 import dataclasses
-import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 from absl import flags
 
 from dipgp.figures import save_figure
-from dipgp.files import write_atomically
 from experiments import (
     common,
     gp_method,
@@ -67,6 +64,7 @@ from experiments import (
     reporting,
     uncertainty_cases,
     uncertainty_figures,
+    uncertainty_files,
     uncertainty_options,
     uncertainty_scores,
 )
@@ -121,7 +119,7 @@ def _score_pictures(config: UncertaintyConfig) -> list[Record]:
             restorations = list(restore(config, case, folder, report))
         scores = []
         for method, restoration in restorations:
-            _save_maps(folder, method, restoration, case)
+            uncertainty_files.save_maps(folder, method, restoration, case)
             found = _record(config, case, restoration)
             records.append({"image": name, "method": method, **found})
             print(_line(records[-1]), flush=True)
@@ -131,10 +129,10 @@ def _score_pictures(config: UncertaintyConfig) -> list[Record]:
         drawn = uncertainty_figures.figure(case, restorations, scores)
         save_figure(folder / "figure.png", drawn)
         own = [record for record in records if record["image"] == name]
-        _write_record(folder, config, own)
+        uncertainty_files.write_record(folder, config, own)
     if len(images) > 1:
         rows += _averages(rows)
-    _write_table(config, rows)
+    uncertainty_files.write_table(config, rows)
     return records
 
 
@@ -150,21 +148,22 @@ def _score_draws(config: UncertaintyConfig) -> list[Record]:
             restorations = list(restore(config, case))
             shown = shown or (case, restorations)
             for method, restoration in restorations:
-                scored = _record(config, case, restoration)
-                found.setdefault(method, []).append(scored)
+                record = _record(config, case, restoration)
+                found.setdefault(method, []).append(record)
     records = []
     for method, each in found.items():
-        averaged = uncertainty_scores.average(each)
+        scored = [record for record in each if "forms" in record]
+        averaged = uncertainty_scores.average(scored) if len(scored) > 1 else {}
         converged = all(record["converged"] for record in each)
         seconds = sum(record["seconds"] for record in each)
         facts = {"image": "prior", "method": method, "converged": converged}
         records.append({**facts, "seconds": seconds, **averaged})
         print(_line(records[-1]), flush=True)
     assert shown is not None
-    scores = [(record["method"], record) for record in records]
+    scores = [(record["method"], record) for record in records if "forms" in record]
     save_figure(folder / "figure.png", uncertainty_figures.figure(*shown, scores))
-    _write_record(folder, config, records)
-    _write_table(config, [("prior", *named) for named in scores])
+    uncertainty_files.write_record(folder, config, records)
+    uncertainty_files.write_table(config, [("prior", *named) for named in scores])
     return records
 
 
@@ -246,42 +245,6 @@ def _line(record: Record) -> str:
     if not record["converged"]:
         line += f", NOT CONVERGED: {record.get('message', 'some of the draws')}"
     return line
-
-
-def _save_maps(folder: Path, method: str, restoration: Restoration, case: Case) -> None:
-    content = io.BytesIO()
-    std = np.nan if restoration.std is None else restoration.std
-    np.savez_compressed(
-        content,
-        allow_pickle=False,
-        mean=restoration.mean,
-        std=std,
-        scored=case.scored != 0,
-    )
-    write_atomically(folder / f"uncertainty_{method}.npz", content.getvalue())
-
-
-def _write_record(
-    folder: Path, config: UncertaintyConfig, records: Sequence[Record]
-) -> None:
-    reporting.write_json(
-        folder / "metrics.json",
-        {
-            "experiment": "uncertainty",
-            "records": records,
-            "seed": config.seed,
-            "configuration": dataclasses.asdict(config),
-            "versions": reporting.versions(),
-        },
-    )
-
-
-def _write_table(
-    config: UncertaintyConfig, rows: Sequence[tuple[str, str, Record]]
-) -> None:
-    text = uncertainty_scores.table(rows)
-    print(text, end="")
-    write_atomically(Path(config.output_dir) / "table.md", text.encode())
 
 
 def main() -> int:

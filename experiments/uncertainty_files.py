@@ -1,0 +1,54 @@
+"""Files of a run of `experiments.uncertainty`: maps, numbers, table."""
+
+import dataclasses
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from dipgp.files import write_atomically
+from experiments import reporting, uncertainty_scores
+from experiments.restoration import Restoration
+from experiments.uncertainty_cases import Case
+from experiments.uncertainty_options import UncertaintyConfig
+from experiments.uncertainty_scores import Record
+
+
+def save_maps(folder: Path, method: str, restoration: Restoration, case: Case) -> None:
+    """Writes mean, standard deviation and which pixels were scored, as arrays."""
+    content = io.BytesIO()
+    std = np.nan if restoration.std is None else restoration.std
+    np.savez_compressed(
+        content,
+        allow_pickle=False,
+        mean=restoration.mean,
+        std=std,
+        scored=case.scored != 0,
+    )
+    write_atomically(folder / f"uncertainty_{method}.npz", content.getvalue())
+
+
+def write_record(
+    folder: Path, config: UncertaintyConfig, records: Sequence[Record]
+) -> None:
+    """Writes metrics.json."""
+    reporting.write_json(
+        folder / "metrics.json",
+        {
+            "experiment": "uncertainty",
+            "records": records,
+            "seed": config.seed,
+            "configuration": dataclasses.asdict(config),
+            "versions": reporting.versions(),
+        },
+    )
+
+
+def write_table(
+    config: UncertaintyConfig, rows: Sequence[tuple[str, str, Record]]
+) -> None:
+    """Prints the table, and writes table.md."""
+    text = uncertainty_scores.table(rows)
+    print(text, end="")
+    write_atomically(Path(config.output_dir) / "table.md", text.encode())
