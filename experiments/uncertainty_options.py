@@ -81,7 +81,7 @@ class UncertaintyConfig(image_tasks.TaskConfig):
         solves = self.options.variance_solves
         require(solves >= 2, "variance_solves", solves, "at least 2")
         known = self.noisy or self.options.noise_std is not None
-        require(known, "noise_std", None, "how much noise to add")
+        require(known, "noise_std", "auto", "a number, or pictures that are --noisy")
         crop, samples = self.crop, self.prior_samples
         require(crop is None or crop >= 16, "crop", crop, "at least 16 pixels")
         require(
@@ -119,6 +119,9 @@ def config_from_flags() -> UncertaintyConfig:
     common.refuse_unread_flags(__name__)
     shared = image_tasks.shared_settings("uncertainty", "inpaint")
     common.refuse_gp_flags(shared["methods"])
+    added = common.ADDED_NOISE_STD
+    expected = "no such flag: methods are told what is added, --noise_std"
+    require(added.value is None, added.name, added.value, expected)
     options = common.gp_options(None if common.NOISY.value else DEFAULT_NOISE_STD)
     options = dataclasses.replace(options, variance_solves=VARIANCE_SOLVES.value)
     if PRIOR_SAMPLES.value:
