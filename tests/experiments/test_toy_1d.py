@@ -210,6 +210,7 @@ class TestModel:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_wide_networks_are_nearer_to_their_gaussian_process():
     truth, noise_std = small_examples.signal(24), 0.1
     mask = small_examples.choose_points(jax.random.key(0), 24, 0.25)
