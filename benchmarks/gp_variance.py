@@ -25,7 +25,7 @@ SIZE = flags.DEFINE_integer(
     "variance_size", 32, "Side of the image whose variances are estimated."
 )
 SOLVES = flags.DEFINE_list(
-    "variance_solves", ["8", "32", "128"], "Linear systems that an estimate may solve."
+    "solve_counts", ["8", "32", "128"], "Linear systems that an estimate may solve."
 )
 SAMPLED_SIZE = flags.DEFINE_integer(
     "sampled_size", 512, "Side of the image that is sampled."

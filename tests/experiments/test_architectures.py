@@ -77,6 +77,7 @@ class TestFall:
         assert found.half == pytest.approx(0.5)
         assert found.range == pytest.approx(0.99)
 
+    @pytest.mark.slow
     def test_the_half_lag_grows_with_depth_and_skips_shorten_it(self):
         plain = [fall(depth, 0) for depth in (1, 2)]
         skips = [fall(depth, 4) for depth in (1, 2)]

@@ -99,6 +99,7 @@ class TestRun:
 
 
 class TestProcess:
+    @pytest.mark.slow
     def test_many_input_channels_have_the_stationary_process(self):
         config = configure("unused", input_channels=16, inputs=1)
         problem = equivalence_cells.make_problem(config, "inpaint")

@@ -36,8 +36,8 @@ HELP = {
     ),
     "early_stopping": (["--image_size=32,32"], ["--network_widths"], ["--stop_by"]),
 }
-# A process costs seconds; two show the two ways in which flags are gathered.
-QUICK = ("inpaint", "equivalence")
+# A process costs seconds.
+QUICK = ("inpaint",)
 
 
 @pytest.mark.parametrize(

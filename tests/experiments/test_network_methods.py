@@ -96,6 +96,7 @@ class TestRuns:
         best = max(float(row["psnr"]) for row in rows)
         assert plain["trace_psnr_peak"] == pytest.approx(best, abs=1e-3)
 
+    @pytest.mark.slow
     def test_a_sampler_gives_the_mean_of_its_samples_and_their_spread(
         self, config, tmp_path
     ):

@@ -29,7 +29,7 @@ def assert_covariance(draws, expected):
 @pytest.mark.parametrize(
     ("method", "mask"),
     [
-        ("weights", mask_with_hole(GRID)),
+        pytest.param("weights", mask_with_hole(GRID), marks=pytest.mark.slow),
         ("field", random_mask(GRID, 0.5)),
         ("dense", mask_with_hole(GRID)),
     ],
@@ -74,6 +74,7 @@ def test_draws_go_through_what_is_seen_without_noise_and_differ_elsewhere():
     assert np.ptp(values[:, ~mask], axis=0).min() > 0.01
 
 
+@pytest.mark.slow
 def test_each_draw_has_its_own_key_whatever_the_batch():
     found = posterior("field", random_mask(GRID, 0.5), 0.1)
     key = jax.random.key(3)
@@ -85,6 +86,7 @@ def test_each_draw_has_its_own_key_whatever_the_batch():
     assert len({draw.tobytes() for draw in together}) == 5
 
 
+@pytest.mark.slow
 def test_samples_are_drawn_under_jit_and_in_the_values_precision(x64):
     mask = random_mask(GRID, 0.5)
     k = kernels.gaussian(1.0)
@@ -101,6 +103,7 @@ def test_samples_are_drawn_under_jit_and_in_the_values_precision(x64):
     np.testing.assert_allclose(drawn, eager.sample(jax.random.key(0), 2).values)
 
 
+@pytest.mark.slow
 def test_a_solve_that_stops_early_is_told():
     found = posterior("weights", random_mask(GRID, 0.5), 0.01, max_iterations=1)
     info = found.sample(jax.random.key(0), 2).info

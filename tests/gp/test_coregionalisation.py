@@ -115,6 +115,7 @@ def test_independent_channels_have_variances_only():
     assert found.evidence[0] < fit(seen(0)).evidence[0]
 
 
+@pytest.mark.slow
 def test_the_spatial_covariance_is_chosen_too():
     candidates = [kernels.matern(0.5, 3.0), kernels.gaussian(2.0), prior]
     found = fit(seen(1), candidates)
@@ -125,7 +126,7 @@ def test_the_spatial_covariance_is_chosen_too():
     )
 
 
-@pytest.mark.parametrize("guess", [0.01, 0.5])
+@pytest.mark.parametrize("guess", [0.01, pytest.param(0.5, marks=pytest.mark.slow)])
 def test_noise_is_found_whatever_the_guess(guess):
     noise_std = 0.08
     observation = seen(2, noise_std)
@@ -173,6 +174,7 @@ def test_channels_seen_at_different_pixels_help_each_other():
     assert abs(scores["estimated"] - scores["true"]) < 0.05
 
 
+@pytest.mark.slow
 def test_what_the_mask_hides_changes_nothing():
     observation = seen(4)
     mask = np.ones(GRID, bool)

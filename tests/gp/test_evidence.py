@@ -112,7 +112,11 @@ def test_random_signs_are_right_within_their_error(x64, where):
 
 
 @pytest.mark.parametrize(
-    "method", [pytest.param("dense", marks=pytest.mark.slow), "torus", "lanczos"]
+    "method",
+    [
+        "torus",
+        *(pytest.param(n, marks=pytest.mark.slow) for n in ("dense", "lanczos")),
+    ],
 )
 def test_derivatives_are_those_of_the_density(x64, method):
     mask = np.ones(GRID, bool) if method == "torus" else MASKS["half"]
@@ -192,6 +196,7 @@ def test_bad_input_is_named(settings, complaint):
         posterior.log_evidence(settings.pop("key"), **settings)
 
 
+@pytest.mark.slow
 def test_factorised_matrices_have_no_lanczos():
     posterior = gp.condition(
         prior(HYPERPARAMETERS), data(), MASKS["half"], 0.2, method="dense"
@@ -200,6 +205,7 @@ def test_factorised_matrices_have_no_lanczos():
         posterior.log_evidence(jax.random.key(0), method="lanczos")
 
 
+@pytest.mark.slow
 def test_what_is_seen_through_a_map_is_weighed_elsewhere():
     posterior = gp.condition(
         prior(HYPERPARAMETERS),

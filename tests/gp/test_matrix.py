@@ -64,6 +64,7 @@ class TestPosterior:
         exact = condition_matrix(covariance(), VALUES, POINTS, 0.1)
         np.testing.assert_allclose(got.mean, exact.mean, atol=1e-5)
 
+    @pytest.mark.slow
     def test_the_evidence_has_a_gradient_and_goes_through_jit_and_vmap(self):
         k = covariance()
 

@@ -29,6 +29,7 @@ def test_draws_have_the_covariance(covariance):
     assert np.max(np.abs(products.mean(axis=0) - expected) / error) < 4.5
 
 
+@pytest.mark.slow
 def test_draws_do_not_wrap_around():
     # A smooth field whose opposite borders would meet on a torus of the grid's size.
     grid = (1, 32)

@@ -41,7 +41,9 @@ def test_seen_in_full_it_is_the_closed_form_away_from_borders():
     assert exact[0, 0] > 1.1 * found[0, 0]
 
 
-@pytest.mark.parametrize("method", ["samples", "probing"])
+@pytest.mark.parametrize(
+    "method", [pytest.param("samples", marks=pytest.mark.slow), "probing"]
+)
 def test_estimates_are_off_by_their_standard_error(method):
     mask = random_mask(LARGER, 0.5)
     found = posterior(mask, method="field")
@@ -68,6 +70,7 @@ def test_probing_is_nearer_than_as_many_samples():
     assert errors["probing"] < errors["samples"] / 2
 
 
+@pytest.mark.slow
 def test_one_solve_for_each_pixel_is_exact():
     mask = random_mask(GRID, 0.5)
     found = posterior(mask, method="field").variance(

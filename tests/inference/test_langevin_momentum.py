@@ -33,6 +33,7 @@ def test_a_gaussian_is_sampled_with_the_bias_of_the_step_whatever_the_momentum(
     assert farthest(samples, MEAN, COVARIANCE) > LIMIT
 
 
+@pytest.mark.slow
 def test_temperature_and_preconditioner_act_as_without_momentum():
     settings = RootMeanSquare(frozen_after=300, decay=0.9, maximum=10.0)
     method = langevin.sgld(
@@ -73,6 +74,7 @@ def test_the_velocity_is_standard_normal_at_rest():
     assert (variances < bias + LIMIT * error).all()
 
 
+@pytest.mark.slow
 def test_noise_of_the_gradient_heats_more_by_1_plus_a_over_1_minus_a():
     """Target N(0, 1), gradients with an extra variance of s^2, independent."""
     step_size, spread, momentum = 0.1, 2.0, 0.6

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from many_chains import (
     COVARIANCE,
     LIMIT,
@@ -48,6 +49,7 @@ class TestPreconditioner:
         # The check sees a bias of first order in the step.
         assert farthest(samples, MEAN, COVARIANCE) > LIMIT
 
+    @pytest.mark.slow
     def test_adapting_for_ever_doubles_variances_and_freezing_cures_it(self):
         """Where V is fast, a chain samples p(w)/G(w), about p(w) |g(w)|."""
         step_size, precision, zero = 0.02, np.diag([1.0, 4.0]), np.zeros(2)

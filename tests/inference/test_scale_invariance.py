@@ -77,6 +77,7 @@ class TestStationaryLaw:
 
 
 @pytest.mark.parametrize("wrong", [{"noise": 2**0.5}, {"drift": 2.0}])
+@pytest.mark.slow
 def test_the_check_of_directions_rejects_a_wrong_scale(wrong):
     method = wrong_langevin(target(1.0), STEP_SIZE, **wrong)
     samples = sample(method, start(1.0), 600, seed=1)

@@ -87,6 +87,7 @@ def test_residual_nets(blocks):
     compare(Architecture(Serial(layers), dimensions=1), (12,))
 
 
+@pytest.mark.slow
 def test_sums_of_branches_with_different_layers():
     branches = [
         Serial([ReLU(), Convolution(4), Downsample(2, "average")]),

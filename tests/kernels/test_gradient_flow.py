@@ -232,6 +232,7 @@ def test_a_constant_level_is_one_frequency(x64):
     np.testing.assert_allclose(flow.prior, expected - 1, atol=1e-14)
 
 
+@pytest.mark.slow
 def test_flows_go_through_jit_and_grad(x64):
     flow, _, _, values = problem((SIZE,))
     steps = np.array([1, 4])

@@ -157,7 +157,13 @@ def test_traced_kernels_and_lags_give_what_concrete_ones_give(x64, name):
     assert program_of(name)._cache_size() == 1
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow) if "tangent" in name else name
+        for name in EXAMPLES
+    ],
+)
 def test_gradients_match_finite_differences_in_both_modes(x64, name):
     arguments, direction, weights = problem_of(name)
     values, reverse, forward = program_of(name)(arguments, direction, weights)

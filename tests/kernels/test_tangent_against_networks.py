@@ -92,11 +92,13 @@ def largest_excess(layers, *, pixels, draws=24, key=0, theta=None):
 
 
 @pytest.mark.parametrize("activation", [ReLU(), Erf(1.0)], ids=repr)
+@pytest.mark.slow
 def test_conv_nets_with_biases(activation):
     layers = [convolution(bias_variance=0.2), activation] * 2
     assert largest_excess(layers, pixels=64) <= 0
 
 
+@pytest.mark.slow
 def test_concatenated_residual_and_averaged_branches():
     block = Sum([Serial(), Serial([convolution(), ReLU(), convolution()])])
     other = Serial([convolution(1), LeakyReLU(0.2)])

@@ -104,6 +104,7 @@ def test_concatenated_branches_weigh_by_their_channels():
 @pytest.mark.parametrize(
     "method", ["bilinear", pytest.param("nearest", marks=pytest.mark.slow)]
 )
+@pytest.mark.slow
 def test_up_sampling_is_the_mean_over_phases(method):
     before = network(Convolution(4, bias_variance=0.1), ReLU(), Convolution(4))
     input, size, factor = periodic(8), 8, 2

@@ -81,7 +81,9 @@ def plain(**settings):
     "settings",
     [
         {"weight_variance": 1.5, "bias_variance": 0.2},
-        {"activation": Erf(1.0), "bias_variance": 0.1},
+        pytest.param(
+            {"activation": Erf(1.0), "bias_variance": 0.1}, marks=pytest.mark.slow
+        ),
     ],
     ids=["ReLU", "erf"],
 )
@@ -90,7 +92,10 @@ def test_plain_networks(settings, initialisation):
     assert excess(net, initialisation, pixels=24, sigma=1.2, count=300, key=1) <= 0
 
 
-@pytest.mark.parametrize("initialisation", INITIALISATIONS)
+@pytest.mark.parametrize(
+    "initialisation",
+    ["reference", pytest.param("gaussian_process", marks=pytest.mark.slow)],
+)
 def test_a_wrong_variance_would_be_seen(initialisation, monkeypatch):
     right = plain(weight_variance=1.1)
     closed_form = kernels.covariance(right, kernels.gaussian(1.2))
@@ -100,6 +105,7 @@ def test_a_wrong_variance_would_be_seen(initialisation, monkeypatch):
 
 
 @pytest.mark.parametrize("initialisation", INITIALISATIONS)
+@pytest.mark.slow
 def test_concatenated_branches_of_two_resolutions(initialisation):
     loud = Serial([Convolution(64, weight_variance=4.0, padding="circular"), ReLU()])
     coarse = Serial(

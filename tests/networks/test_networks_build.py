@@ -209,6 +209,7 @@ class TestTransformations:
         assert hash(first) == hash(second)
         assert first != networks.build(small_hourglass(), gamma="uniform")
 
+    @pytest.mark.slow
     def test_chains_of_parameters_may_be_mapped(self):
         network = networks.build(small_hourglass(1, dimensions=1))
         z = noise((8,))
@@ -218,6 +219,7 @@ class TestTransformations:
             one = jax.tree.map(lambda leaf, i=i: leaf[i], many)
             np.testing.assert_allclose(images[i], network.apply(one, z), atol=1e-6)
 
+    @pytest.mark.slow
     def test_forward_derivatives_are_there_when_asked_for(self, x64):
         layers = [Convolution(5, stride=2), BatchNorm(), LeakyReLU(), Upsample(2)]
         net = Architecture(Serial(layers), 4)

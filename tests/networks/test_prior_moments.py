@@ -49,7 +49,11 @@ def excess(estimate, expected):
     return max(far.max() / expected[0], far_ratio.max() - 1e-6)
 
 
-@pytest.mark.parametrize("wrong", [1.0, 1.15], ids=["right", "a wrong variance"])
+@pytest.mark.parametrize(
+    "wrong",
+    [1.0, pytest.param(1.15, marks=pytest.mark.slow)],
+    ids=["right", "a wrong variance"],
+)
 def test_wide_networks_agree_with_the_closed_form(wrong):
     def net(factor):
         return conv_net(
@@ -113,6 +117,7 @@ WITH_TAPS = Architecture(
 @pytest.mark.parametrize(
     "integrated", [True, pytest.param(False, marks=pytest.mark.slow)]
 )
+@pytest.mark.slow
 def test_streaming_gives_the_numbers_of_all_draws_at_once(integrated):
     grid, draws, lags = (24,), 11, np.array([-1, 3])
     estimates = [
@@ -191,6 +196,7 @@ def test_an_integrated_read_out_tells_the_same_with_less_noise():
     assert np.all(sampled.standard_error < 0.05 * sampled.covariance[0])
 
 
+@pytest.mark.slow
 def test_standard_errors_are_the_spread_of_repeated_estimates():
     net, repeats = conv_net(2, channels=4, input_channels=3, dimensions=1), 400
     draw = functools.partial(
