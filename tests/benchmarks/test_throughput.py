@@ -108,6 +108,7 @@ def test_networks_that_differ_are_not_the_same_function(differences):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_the_quick_run_times_every_part(tmp_path):
     settings = parts.Settings(("descent", "psgld", "chains"), 3, 2, (1, 2))
     _, record = throughput.run([read_case("tiny:16")], settings, tmp_path)
