@@ -160,8 +160,7 @@ def _prepare(config: DeblurConfig, image: np.ndarray) -> image_tasks.Problem:
         seen, truth = image, None
     else:
         blurred = np.asarray(blur(jnp.asarray(image)))
-        default = config.options.noise_std or DEFAULT_NOISE_STD / common.GREY_LEVELS
-        added = config.added_noise_std or default
+        added = config.noise_to_add(DEFAULT_NOISE_STD)
         seen = noise.add(jax.random.key(config.seed), blurred, added)
         shape, truth = image.shape, image
     return image_tasks.Problem(

@@ -154,8 +154,7 @@ def _prepare(config: DemosaicConfig, image: np.ndarray) -> image_tasks.Problem:
     else:
         require(channels == 3, "noisy", False, "a picture in colour, got a grey one")
         colours = np.asarray(mosaic(jnp.asarray(image)))
-        default = config.options.noise_std or DEFAULT_NOISE_STD / common.GREY_LEVELS
-        added = config.added_noise_std or default
+        added = config.noise_to_add(DEFAULT_NOISE_STD)
         seen = noise.add(jax.random.key(config.seed), colours, added)
         truth = image
     shape = (height, width, 3)

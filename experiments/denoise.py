@@ -104,8 +104,7 @@ def run(config: DenoiseConfig) -> list[image_tasks.Record]:
 def _prepare(config: DenoiseConfig, image: np.ndarray) -> image_tasks.Problem:
     if config.noisy:
         return image_tasks.Problem(image_tasks.observe_image(config, image), None)
-    default = config.options.noise_std or DEFAULT_NOISE_STD / common.GREY_LEVELS
-    added = config.added_noise_std or default
+    added = config.noise_to_add(DEFAULT_NOISE_STD)
     noisy = noise.add(jax.random.key(config.seed), image, added)
     observation = image_tasks.observe_image(config, noisy)
     return image_tasks.Problem(observation, image, added_noise_std=added)

@@ -79,6 +79,15 @@ class TaskConfig:
             levels = common.GREY_LEVELS * added
             require(False, "added_noise_std", levels, "nothing beside --noisy")
 
+    def noise_to_add(self, default: float) -> float:
+        """Its standard deviation, where white is 1: given, else what methods are told.
+
+        Args:
+          default: grey levels of 255, where neither is a number.
+        """
+        told = self.options.noise_std or default / common.GREY_LEVELS
+        return self.added_noise_std or told
+
 
 # Compared by identity, as arrays are.
 @dataclasses.dataclass(frozen=True, eq=False)
