@@ -141,8 +141,8 @@ print(json.dumps(result))
 
 @pytest.fixture(scope="module")
 def several():
-    flags = "--xla_force_host_platform_device_count=4"
-    environment = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+    flags = os.environ.get("XLA_FLAGS", ""), "--xla_force_host_platform_device_count=4"
+    environment = os.environ | {"XLA_FLAGS": " ".join(flags), "JAX_PLATFORMS": "cpu"}
     finished = subprocess.run(
         [sys.executable, "-W", "error", "-c", SEVERAL, Path(__file__).parent],
         env=environment,
