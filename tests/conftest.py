@@ -4,27 +4,20 @@ Most of the tests' time is the compiler's, so its slow optimisations are left ou
 in the processes that a test starts. JAX_DISABLE_MOST_OPTIMIZATIONS=0 in the environment
 tests programs as users run them.
 
-What one process has compiled the others take from a folder that lasts as long as the
-tests do, unless JAX_COMPILATION_CACHE_DIR names another.
+Where tests run side by side, threads of linear algebra would only wait for each other.
 """
 
-import atexit
 import os
-import tempfile
 from collections.abc import Iterator
 
-# The older emitters compile in half the time, and one piece of code sooner than many.
+# XLA's older emitters compile in half the time, and one piece of code sooner than many.
 QUICK_TO_COMPILE = (
     "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
 )
 
 if os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1") == "1":
     os.environ.setdefault("XLA_FLAGS", QUICK_TO_COMPILE)
-if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # pytest-xdist's workers inherit it
-    compiled = tempfile.TemporaryDirectory(prefix="dipgp-tests-compiled-")
-    atexit.register(compiled.cleanup)
-    os.environ["JAX_COMPILATION_CACHE_DIR"] = compiled.name
-    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # also OpenBLAS', read when it is loaded
 
 import jax
 import pytest
