@@ -1,23 +1,21 @@
 """Strictness for all tests: no silent broadcasting; 64 bits where a test asks.
 
 Most of the tests' time is the compiler's, so its slow optimisations are left out, also
-in the processes that a test starts. JAX_DISABLE_MOST_OPTIMIZATIONS=0 in the environment
-tests programs as users run them.
-
-Where tests run side by side, threads of linear algebra would only wait for each other.
+in the processes that a test starts: XLA's older emitters take half the time, and one
+piece of code less than many. JAX_DISABLE_MOST_OPTIMIZATIONS=0 and an empty XLA_FLAGS in
+the environment test programs as users run them. Linear algebra has one thread, since
+the threads of tests side by side would wait for each other.
 """
 
 import os
 from collections.abc import Iterator
 
-# XLA's older emitters compile in half the time, and one piece of code sooner than many.
-QUICK_TO_COMPILE = (
-    "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1",
 )
-
-if os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1") == "1":
-    os.environ.setdefault("XLA_FLAGS", QUICK_TO_COMPILE)
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # also OpenBLAS', read when it is loaded
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # OpenBLAS reads it when it is loaded
 
 import jax
 import pytest

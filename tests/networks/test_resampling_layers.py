@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from dipgp.networks.resampling import downsample, upsample
+from dipgp.networks import resampling
+
+# As in a network: one program, where operations one by one would be compiled so.
+upsample = jax.jit(resampling.upsample, static_argnums=(1, 2))
+downsample = jax.jit(resampling.downsample, static_argnums=(1, 2))
 
 SIZES = [(7,), (1,), (6, 5), (1, 4)]
 
