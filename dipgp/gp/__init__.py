@@ -9,7 +9,9 @@ from dipgp.gp.conditional_draws import Samples
 from dipgp.gp.coregionalisation import ChannelFit, fit_channels
 from dipgp.gp.evidence import Evidence
 from dipgp.gp.fitting import Fit, fit
+from dipgp.gp.local_evidence import localise
 from dipgp.gp.matrix import MatrixPosterior, condition_matrix
+from dipgp.gp.mixture import Mixture, MixturePosterior, condition_mixture
 from dipgp.gp.posterior import Posterior, condition
 from dipgp.gp.sampling import draw_prior
 from dipgp.gp.selection import Selection, select
@@ -23,6 +25,8 @@ __all__ = [
     "Evidence",
     "Fit",
     "MatrixPosterior",
+    "Mixture",
+    "MixturePosterior",
     "Posterior",
     "Samples",
     "Selection",
@@ -30,10 +34,12 @@ __all__ = [
     "Variance",
     "condition",
     "condition_matrix",
+    "condition_mixture",
     "draw_prior",
     "estimate_channels",
     "find_reach",
     "fit",
     "fit_channels",
+    "localise",
     "select",
 ]

@@ -170,11 +170,12 @@ class System:
         error = jnp.zeros((), solution.mean.dtype)
         if self.tori is not None:
             error = jnp.max(self.tori.error)
-        code = _code(solution, error, self.tolerance)
+        code = result_code(solution, error, self.tolerance)
         return SolveInfo(solution.iterations, solution.residual, error, code)
 
 
-def _code(solution: MeanSolution, error: Array, tolerance: float) -> Array:
+def result_code(solution: MeanSolution, error: Array, tolerance: float) -> Array:
+    """What became of solves to a tolerance, with a bound on the torus's error."""
     # The residual computed afresh is above the recursive one that stopped the
     # iteration, the more so the nearer the tolerance is to rounding.
     failed = jnp.any(solution.residual > 3 * tolerance)

@@ -25,6 +25,7 @@ from dipgp.kernels.layers import (
 from dipgp.kernels.nonlinearities import erf, leaky_relu, relu
 from dipgp.kernels.resampling import downsample, upsample
 from dipgp.kernels.stationary import Covariance, as_covariance, lag_grid, variance
+from dipgp.kernels.stretching import stretch
 from dipgp.kernels.tangent import ntk
 from dipgp.kernels.torus import torus_eigenvalues
 
@@ -55,6 +56,7 @@ __all__ = [
     "scale",
     "skip",
     "stationarity_gap",
+    "stretch",
     "torus_eigenvalues",
     "uniform",
     "upsample",
