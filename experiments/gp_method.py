@@ -38,6 +38,7 @@ class GPOptions:
       tolerance: relative residual at which the solver stops.
       independent_channels: whether the colours of an image behind a mosaic are restored
         without regard to each other.
+      prior: "stationary", or "oriented", a mixture that `oriented_prior` makes of it.
       variance_solves: linear systems a channel to estimate the posterior's variance by
         where it is not exact; 0 leaves the variance out.
     """
@@ -50,6 +51,7 @@ class GPOptions:
     noise_std: float | None = None
     tolerance: float | None = None
     independent_channels: bool = False
+    prior: str = "stationary"
     variance_solves: int = 0
 
 

@@ -22,6 +22,11 @@ pixels' truth still in the image for scoring, or, with --noisy, gone for good:
 
 The noise is estimated, unless --noise_std tells it; --added_noise_std adds some first.
 
+A Gaussian process that has directions where it finds them, instead of a stationary one;
+it is told the noise, 1 grey level by default:
+
+  python -m experiments.inpaint --prior=oriented
+
 Networks beside the Gaussian process, in one table and figure; --preset=smoke is for a
 first look (a minute), and --resume goes on with what was interrupted:
 
@@ -51,7 +56,7 @@ Exit status: 0 done, 1 a method did not converge, 2 bad input, 130 interrupted.
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import numpy as np
@@ -64,16 +69,23 @@ from experiments import (
     holes,
     image_tasks,
     interpolations,
+    methods,
     network_options,
     noise,
 )
+from experiments.automatic import AUTO
 from experiments.common import UserError, require
+from experiments.gp_method import GPOptions
 
 flags.adopt_module_key_flags(common)
 flags.adopt_module_key_flags(network_options)
 
 # What can go missing, and which part of the picture by default.
 DROP_FRACTIONS = {"pixels": 0.5, "text": 0.05, "region": 0.1}
+
+# Grey levels that a prior which does not estimate the noise is told where nothing else
+# says: what the evidence finds in usual photographs.
+DEFAULT_NOISE = 1.0
 
 MASK = flags.DEFINE_string("mask", None, "Picture file, white where observed.")
 HOLE = flags.DEFINE_enum(
@@ -95,6 +107,15 @@ BASELINES = flags.DEFINE_list(
     list(interpolations.BASELINES),
     "What is scored beside the methods: biharmonic (the smoothest surface) and tv "
     "(least total variation); seconds each. Nothing after = for none.",
+)
+PRIOR = flags.DEFINE_enum(
+    "prior",
+    "stationary",
+    list(methods.PRIORS),
+    "Of the Gaussian process: stationary, one covariance for the whole picture, or "
+    "oriented, several that are stretched along directions, each where small windows "
+    "find it probable. The latter reads --depth (16) and --sigma (2.8), and is told "
+    "the noise (1 grey level).",
 )
 
 
@@ -145,12 +166,32 @@ def config_from_flags() -> InpaintConfig:
         fraction = DROP_FRACTIONS[HOLE.value]
     return InpaintConfig(
         **shared,
-        options=common.gp_options(),
+        options=_gp_options(shared["methods"]),
         mask=MASK.value,
         hole=HOLE.value,
         drop_fraction=fraction,
         baselines=tuple(BASELINES.value),
     )
+
+
+def _gp_options(chosen: Sequence[str]) -> GPOptions:
+    """Those of the flags, checked against --prior."""
+    prior = PRIOR.value
+    expected = "no such flag without --method=gp, which alone reads it"
+    require("gp" in chosen or not PRIOR.present, "prior", prior, expected)
+    if prior == "stationary":
+        return common.gp_options()
+    kernel, noise_std = common.KERNEL, common.NOISE_STD
+    expected = f"dip, the only one with --prior={prior}"
+    require(kernel.value == "dip", "kernel", kernel.value, expected)
+    accepted = noise_std.value != AUTO
+    expected = f"a number with --prior={prior}, which does not estimate it"
+    require(accepted, "noise_std", noise_std.value, expected)
+    expected = f"no such flag with --prior={prior}, which finds it window by window"
+    amplitude = common.AMPLITUDE.value
+    require(amplitude is None, "amplitude", amplitude, expected)
+    options = common.gp_options(default_noise_std=DEFAULT_NOISE)
+    return dataclasses.replace(options, prior=prior)
 
 
 def run(config: InpaintConfig) -> list[image_tasks.Record]:

@@ -3,10 +3,13 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from experiments import gp_method, network_method
+from experiments import gp_method, network_method, oriented_prior
 from experiments.gp_method import GPOptions
 from experiments.network_settings import NetworkSettings, Running
 from experiments.restoration import Request, Restoration
+
+# What restores by the Gaussian process, by `GPOptions.prior`.
+PRIORS = {"stationary": gp_method, "oriented": oriented_prior}
 
 
 def restore(
@@ -30,7 +33,7 @@ def restore(
     """
     for group in group_by_run(names, settings):
         if group == ["gp"]:
-            yield "gp", gp_method.restore(request, gp_options)
+            yield "gp", PRIORS[gp_options.prior].restore(request, gp_options)
         else:
             yield from network_method.restore(
                 group, settings[group[0]], running, request

@@ -1,14 +1,17 @@
 """Which covariance holds where, by the evidence of small windows.
 
 Windows overlap and cover the image. For each of them and each candidate K_m, in the
-matrix K_m + ratio I between the window's observed pixels, the restricted likelihood is
-exact, with the window's level integrated out and its variance v at the maximum. The
-posterior probabilities p_m of the candidates, all alike beforehand, then make the local
-variance of process m in a `Mixture`,
+matrix v (K_m + ratio I) between the window's observed pixels, the restricted likelihood
+is exact, with the window's level integrated out and its variance v at the maximum; the
+ratio is that of the noise to the variance which the window shows. The posterior
+probabilities p_m of the candidates, all alike beforehand, then make the local variance
+of process m in a `Mixture`,
 
     a_m^2 = p_m v_m,
 
-interpolated linearly between the windows' centres. This is empirical Bayes: what is
+smoothed over neighbouring windows, since independent processes that take turns
+abruptly would forget at each turn what they saw, and interpolated linearly between the
+windows' centres. This is empirical Bayes: what is
 seen chooses its own prior, and the truth is never asked.
 
 The factorisations run in float64 on the host, as those of `dipgp.gp.blocks`.
@@ -36,10 +39,13 @@ Report = Callable[[str], None]
 # with half of its pixels missing; it grows with what is missing.
 SIDE = 8
 STEP = 4
-# Noise variance over sill in a window.
-RATIO = 1e-3
+# Bounds on the noise variance over the sill of a window. No photograph follows a smooth
+# covariance closer than the smallest.
+SMALLEST_RATIO, LARGEST_RATIO = 1e-3, 1.0
 # Fewer observed pixels do not tell covariances apart; neighbouring windows then do.
 FEWEST_PIXELS = 6
+# Standard deviation of the smoothing, in steps between windows.
+SMOOTHING = 0.7
 # Windows that are factorised together, which bounds the memory.
 WINDOWS_AT_ONCE = 1024
 
@@ -56,6 +62,7 @@ class Windows(NamedTuple):
         `lag_table`; n is that of the window that sees most.
       seen: (W, n), whether there is such a pixel.
       values: (W, n), less the window's mean.
+      ratios: (W, n), noise variance over the window's sill, 1 where there is no pixel.
     """
 
     tops: np.ndarray
@@ -65,12 +72,14 @@ class Windows(NamedTuple):
     lags: np.ndarray
     seen: np.ndarray
     values: np.ndarray
+    ratios: np.ndarray
 
 
 def localise(
     candidates: Sequence[CovarianceLike],
     values: jax.typing.ArrayLike,
     mask: jax.typing.ArrayLike | None = None,
+    noise_std: jax.typing.ArrayLike | None = None,
     *,
     report: Report = lambda message: None,
 ) -> Mixture:
@@ -80,26 +89,29 @@ def localise(
       candidates: covariances, of which only the shape (K - K(inf)) / sill counts.
       values: (H, W) intensities; what the mask leaves out is not read.
       mask: (H, W), true where a pixel is observed; everything by default.
+      noise_std: standard deviation of the noise in the values' units, scalar or (H, W).
       report: is told how far the work is.
 
     Raises:
       ValueError: where there is no candidate, where arguments do not fit together or
         are traced by JAX, or where no window has enough observed pixels.
     """
-    # Noise enters by its share of the variance alone.
-    observation, grey = arguments.read_observation(None, values, mask, 1.0)
+    observation, grey = arguments.read_observation(None, values, mask, noise_std)
     if not candidates:
         raise ValueError("candidates: expected at least one covariance, got none")
     if not grey:
         raise ValueError(
             "values: expected one channel, (H, W), got "
-            f"{tuple(observation.values.shape)}; try each decorrelated channel by itself"
+            f"{tuple(observation.values.shape)}; try each channel by itself"
         )
     if numerics.is_traced(observation):
-        raise ValueError("values, mask: expected known values, got some that JAX traces")
+        raise ValueError(
+            "values, mask: expected known values, got some that JAX traces"
+        )
     shapes = tuple(batch_norm(as_covariance(candidate)) for candidate in candidates)
     image = np.asarray(observation.values[:, :, 0], np.float64)
-    windows = cut(image, np.asarray(observation.mask) != 0)
+    noise = np.square(np.asarray(observation.noise_std, np.float64))
+    windows = cut(image, np.asarray(observation.mask) != 0, noise)
     evidence, variances = [], []
     for index, shape in enumerate(shapes):
         report(f"local evidence of covariance {index + 1} of {len(shapes)}")
@@ -112,17 +124,18 @@ def localise(
     return Mixture(shapes, jnp.asarray(np.sqrt(local), observation.values.dtype))
 
 
-def cut(image: np.ndarray, mask: np.ndarray) -> Windows:
+def cut(image: np.ndarray, mask: np.ndarray, noise: np.ndarray) -> Windows:
     """Cuts overlapping windows out of an image.
 
     Args:
       image: (H, W).
       mask: (H, W), true where observed.
+      noise: (H, W), its variances.
 
     Raises:
       ValueError: where no window has `FEWEST_PIXELS` observed pixels.
     """
-    side = int(round(SIDE * np.sqrt(0.5 / max(mask.mean(), 1e-3))))
+    side = round(SIDE * float(np.sqrt(0.5 / max(mask.mean(), 1e-3))))
     side = min(max(side, STEP), *mask.shape)
     tops, lefts = (_starts(size, side) for size in mask.shape)
     views = np.lib.stride_tricks.sliding_window_view(mask, (side, side))
@@ -137,15 +150,24 @@ def cut(image: np.ndarray, mask: np.ndarray) -> Windows:
     flat, most = flat[chosen], counts.max()
     pixels = np.argsort(~flat, axis=1, kind="stable")[:, :most]
     seen = np.take_along_axis(flat, pixels, axis=1)
-    views = np.lib.stride_tricks.sliding_window_view(image, (side, side))
-    values = views[np.ix_(tops, lefts)].reshape(-1, side * side)[chosen]
-    values = seen * np.take_along_axis(values, pixels, axis=1)
-    values = seen * (values - values.sum(1, keepdims=True) / seen.sum(1, keepdims=True))
+
+    def gather(whole: np.ndarray) -> np.ndarray:
+        views = np.lib.stride_tricks.sliding_window_view(whole, (side, side))
+        parts = views[np.ix_(tops, lefts)].reshape(-1, side * side)[chosen]
+        return seen * np.take_along_axis(parts, pixels, axis=1)
+
+    count = seen.sum(axis=1, keepdims=True)
+    values = gather(image)
+    values = seen * (values - values.sum(axis=1, keepdims=True) / count)
+    noises = gather(noise)
+    spread = np.sum(values**2 - noises, axis=1, keepdims=True) / count
+    sill = np.maximum(spread, noises.sum(axis=1, keepdims=True) / count)
+    ratios = np.where(seen, np.clip(noises / sill, SMALLEST_RATIO, LARGEST_RATIO), 1)
     rows, columns = np.divmod(pixels, side)
     down = rows[:, :, None] - rows[:, None, :] + side - 1
     right = columns[:, :, None] - columns[:, None, :] + side - 1
     lags = (down * (2 * side - 1) + right).astype(np.int32)
-    return Windows(tops, lefts, side, chosen, lags, seen, values)
+    return Windows(tops, lefts, side, chosen, lags, seen, values, ratios)
 
 
 def _starts(size: int, side: int) -> np.ndarray:
@@ -174,7 +196,11 @@ def weigh(covariance: Covariance, windows: Windows) -> tuple[np.ndarray, np.ndar
 
 
 def _factorise(
-    table: np.ndarray, lags: np.ndarray, seen: np.ndarray, values: np.ndarray
+    table: np.ndarray,
+    lags: np.ndarray,
+    seen: np.ndarray,
+    values: np.ndarray,
+    ratios: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Log determinants, the level's included, and y^T P y of windows.
 
@@ -184,10 +210,10 @@ def _factorise(
     matrix = np.zeros((len(seen), size + 2, size + 2))
     pixels, both = np.arange(size), seen[:, :, None] & seen[:, None, :]
     matrix[:, :size, :size] = np.where(both, table[lags], 0)
-    matrix[:, pixels, pixels] += np.where(seen, RATIO, 1)
+    matrix[:, pixels, pixels] += ratios
     matrix[:, size, :size] = seen
     matrix[:, size + 1, :size] = values
-    big = 1e3 * (1 + np.sum(seen + values**2, axis=1)) / RATIO
+    big = 1e3 * (1 + np.sum(seen + values**2, axis=1)) / SMALLEST_RATIO
     matrix[:, size, size] = matrix[:, size + 1, size + 1] = big
     factor = np.linalg.cholesky(matrix)
     ones, signal = factor[:, size, :size], factor[:, size + 1, :size]
@@ -200,7 +226,7 @@ def _factorise(
 def _interpolate(
     chosen: np.ndarray, windows: Windows, shape: tuple[int, ...]
 ) -> np.ndarray:
-    """(M, H, W): numbers of windows (M, W), linearly between the windows' centres.
+    """(M, H, W): numbers of windows (M, W), smoothed, linearly between their centres.
 
     Windows that saw too little have the numbers of the nearest that did not.
     """
@@ -213,6 +239,8 @@ def _interpolate(
         ~known, return_distances=False, return_indices=True
     )
     numbers = chosen[:, where[tuple(nearest)]]
+    spread = (0, SMOOTHING, SMOOTHING)
+    numbers = scipy.ndimage.gaussian_filter(numbers, spread, mode="nearest")
     half = (windows.side - 1) / 2
     down, right = (
         _hats(starts + half, size)

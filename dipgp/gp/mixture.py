@@ -99,7 +99,7 @@ def condition_mixture(
     if not grey:
         raise ValueError(
             "values: expected one channel, (H, W), got "
-            f"{tuple(observation.values.shape)}; try each decorrelated channel by itself"
+            f"{tuple(observation.values.shape)}; try each channel by itself"
         )
     expected = (len(mixture.covariances), *grid)
     if not mixture.covariances or np.shape(mixture.weights) != expected:
@@ -125,17 +125,15 @@ def condition_mixture(
         max_iterations,
     )
     code = result_code(solution, jnp.max(tori.error), tolerance)
-    info = SolveInfo(
-        solution.iterations, solution.residual, jnp.max(tori.error), code
-    )
+    info = SolveInfo(solution.iterations, solution.residual, jnp.max(tori.error), code)
     return MixturePosterior(solution.mean[0], solution.level[0], info)
 
 
 def apply_covariance(tori: Torus, weights: Array, images: Array) -> Array:
-    """K times images (..., H, W), one process after the other, which saves memory."""
+    """K times images (N, H, W), one process after the other, which saves memory."""
 
     def add(total: Array, process: tuple[Array, Array]) -> tuple[Array, None]:
-        spectrum, weight = process
+        spectrum, weight = process[0], process[1][None]
         return total + weight * tori.filter(weight * images, spectrum), None
 
     processes = (tori.spectrum, weights)
@@ -159,7 +157,7 @@ def _solve(
 
     def operator(vectors: Array) -> Array:
         fields = apply_covariance(tori, weights, near.spread(vectors, grid))
-        return near.gather(fields) + noise * vectors
+        return near.gather(fields) + noise[None] * vectors
 
     observed = near.gather(values)
     start = jnp.mean(observed)
@@ -173,10 +171,10 @@ def _solve(
     )
     of_values, of_ones = solution.value
     level = jnp.sum(of_values) / jnp.sum(of_ones)
-    found = near.spread(of_values - level * of_ones, grid)
+    found = near.spread((of_values - level * of_ones)[None], grid)
     mean = apply_covariance(tori, weights, found) + level + start
     return MeanSolution(
-        mean[None],
+        mean,
         (level + start)[None],
         jnp.max(solution.iterations)[None],
         jnp.max(solution.residual)[None],
