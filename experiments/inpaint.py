@@ -83,10 +83,6 @@ flags.adopt_module_key_flags(network_options)
 # What can go missing, and which part of the picture by default.
 DROP_FRACTIONS = {"pixels": 0.5, "text": 0.05, "region": 0.1}
 
-# Grey levels that a prior which does not estimate the noise is told where nothing else
-# says: what the evidence finds in usual photographs.
-DEFAULT_NOISE = 1.0
-
 MASK = flags.DEFINE_string("mask", None, "Picture file, white where observed.")
 HOLE = flags.DEFINE_enum(
     "hole",
@@ -115,7 +111,7 @@ PRIOR = flags.DEFINE_enum(
     "Of the Gaussian process: stationary, one covariance for the whole picture, or "
     "oriented, several that are stretched along directions, each where small windows "
     "find it probable. The latter reads --depth (16) and --sigma (2.8), and is told "
-    "the noise (1 grey level).",
+    "the noise: 1 grey level where neither noise flag is given.",
 )
 
 
@@ -190,8 +186,7 @@ def _gp_options(chosen: Sequence[str]) -> GPOptions:
     expected = f"no such flag with --prior={prior}, which finds it window by window"
     amplitude = common.AMPLITUDE.value
     require(amplitude is None, "amplitude", amplitude, expected)
-    options = common.gp_options(default_noise_std=DEFAULT_NOISE)
-    return dataclasses.replace(options, prior=prior)
+    return dataclasses.replace(common.gp_options(), prior=prior)
 
 
 def run(config: InpaintConfig) -> list[image_tasks.Record]:

@@ -30,7 +30,8 @@ def restore(request: Request, options: GPOptions) -> Restoration:
 
     Args:
       request: what was seen, as it is but for the mask.
-      options: depth, sigma, tolerance and the noise that is told.
+      options: depth, sigma and tolerance. The noise is the observation's: where none is
+        told that is one grey level, as the task starts from.
     """
     start = time.perf_counter()
     observation, report = request.observation, request.report

@@ -323,6 +323,22 @@ class TestBadInput:
                 ["--method=sgd", "--depth=2"],
                 "--depth=2: expected no such flag without --method=gp",
             ),
+            (
+                ["--method=sgd", "--prior=oriented"],
+                "--prior=oriented: expected no such flag without --method=gp",
+            ),
+            (
+                ["--prior=oriented", "--kernel=rbf"],
+                "--kernel=rbf: expected dip, the only one with --prior=oriented",
+            ),
+            (
+                ["--prior=oriented", "--noise_std=auto"],
+                "--noise_std=auto: expected a number with --prior=oriented",
+            ),
+            (
+                ["--prior=oriented", "--amplitude=0.3"],
+                "--amplitude=0.3: expected no such flag with --prior=oriented",
+            ),
             (["--noisy"], "--noisy=True: expected --mask"),
             (["--noise_std=-1"], "--noise_std=-1.0: expected grey levels"),
             (["--sigma=nan"], "--sigma=nan: expected a positive number"),
@@ -381,6 +397,7 @@ def test_flags_become_the_configuration(binary, mask):
     binary(run, f"--mask={mask}", "--noisy", "--seed=3", "--float64", "--image=a.png")
     binary(run, "--hole=text", "--baselines=tv")
     binary(run, "--hole=region", "--drop_fraction=0.3", "--baselines=")
+    binary(run, "--prior=oriented", "--depth=4", "--noise_std=51")
     assert found == [
         inpaint.InpaintConfig(output_dir="runs/inpaint", drop_fraction=0.5),
         inpaint.InpaintConfig(
@@ -402,6 +419,11 @@ def test_flags_become_the_configuration(binary, mask):
             hole="region",
             drop_fraction=0.3,
             baselines=(),
+        ),
+        inpaint.InpaintConfig(
+            output_dir="runs/inpaint",
+            drop_fraction=0.5,
+            options=GPOptions(prior="oriented", depth=4, noise_std=0.2),
         ),
     ]
 

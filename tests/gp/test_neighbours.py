@@ -55,8 +55,7 @@ def test_more_neighbours_come_nearer_to_the_inverse(x64):
     root = np.linalg.cholesky(np.linalg.inv(dense_inverse(mask)))
     sizes = [
         np.linalg.cond(root.T @ np.asarray(approximate_inverse(mask, count)) @ root)
-        for count in (1, 5, 12)
+        for count in (1, 10)
     ]
-    assert sizes[0] > 2 * sizes[1]
-    assert sizes[1] > sizes[2]
-    assert sizes[2] < 3
+    assert sizes[0] > 3 * sizes[1]
+    assert sizes[1] < 4
