@@ -65,6 +65,7 @@ def test_each_half_of_a_picture_finds_its_direction(x64):
     assert np.mean(share[:, 24:]) < 0.15
 
 
+@pytest.mark.slow
 def test_the_mixture_found_restores_better_than_one_covariance():
     values = two_directions().astype(np.float32)
     mask = random_mask(values.shape, 0.5)

@@ -65,7 +65,15 @@ def test_products_are_those_of_the_matrix(x64):
     np.testing.assert_allclose(found.reshape(2, -1), expected, atol=1e-7)
 
 
-@pytest.mark.parametrize("where", MASKS)
+@pytest.mark.parametrize(
+    "where",
+    [
+        "half",
+        pytest.param("a hole", marks=pytest.mark.slow),
+        pytest.param("everything", marks=pytest.mark.slow),
+        pytest.param("one pixel", marks=pytest.mark.slow),
+    ],
+)
 def test_the_mean_is_that_of_kriging_with_the_matrix(x64, where):
     mask = MASKS[where]
     noise = 0.05 + 0.1 * np.random.default_rng(2).random(SHAPE)
@@ -86,6 +94,7 @@ def test_one_process_of_weight_one_is_a_stationary_prior(x64):
     np.testing.assert_allclose(found.mean, expected.mean, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_what_is_known_of_one_half_says_nothing_of_the_other(x64):
     """Where the processes take turns, the two parts share the level alone."""
     left = np.arange(SHAPE[1])[None] < 5
@@ -103,6 +112,7 @@ def test_what_is_known_of_one_half_says_nothing_of_the_other(x64):
         np.testing.assert_allclose(found.mean[side], alone[side], atol=1e-8)
 
 
+@pytest.mark.slow
 def test_draws_of_a_mixture_are_restored_better_than_by_one_covariance(x64):
     """By its mean square error, over draws whose two halves run at right angles."""
     shape, noise = (16, 16), 0.05
@@ -137,6 +147,7 @@ def test_a_torus_that_is_too_small_is_told(x64):
     assert "reach" in found.info.advice
 
 
+@pytest.mark.slow
 def test_single_precision_is_enough():
     prior = some_mixture()
     mask = MASKS["half"]

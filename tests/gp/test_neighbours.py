@@ -43,13 +43,16 @@ def test_neighbours_are_the_nearest_observed_pixels_before(where, count):
         np.testing.assert_array_equal(np.sort(away[found]), np.sort(away)[: len(found)])
 
 
-@pytest.mark.parametrize("where", [random_mask, mask_with_hole])
+@pytest.mark.parametrize(
+    "where", [random_mask, pytest.param(mask_with_hole, marks=pytest.mark.slow)]
+)
 def test_with_all_pixels_before_the_inverse_is_exact(x64, where):
     mask = where(SHAPE, 0.5) if where is random_mask else where(SHAPE)
     found = approximate_inverse(mask, 100)
     np.testing.assert_allclose(found, dense_inverse(mask), rtol=1e-8, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_more_neighbours_come_nearer_to_the_inverse(x64):
     mask = np.ones(SHAPE, bool)
     root = np.linalg.cholesky(np.linalg.inv(dense_inverse(mask)))
