@@ -52,7 +52,7 @@ class Mixture:
 
 
 class MixturePosterior(NamedTuple):
-    """What is seen of an image says of all of it.
+    """What the observed pixels say of all pixels.
 
     Attributes:
       mean: (H, W).
