@@ -9,8 +9,8 @@ variance s = A_ii - A_ic b,
     A^-1 ~ U^T U,     row i of U:  (e_i - sum_c b_c e_c) / sqrt(s),
 
 which is sparse, positive definite, and never asks whether A is stationary. Behind a
-random mask conjugate gradients then take some ten steps instead of hundreds, since small
-scales are what makes A ill-conditioned.
+random mask conjugate gradients then take some ten steps instead of hundreds, since
+small scales are what makes A ill-conditioned.
 """
 
 from typing import NamedTuple
