@@ -12,6 +12,7 @@ from dipgp.gp.through import check as check_seen_through
 from dipgp.kernels.layers import scale
 from dipgp.kernels.stationary import Covariance, CovarianceLike, as_covariance
 from dipgp.observations import LinearMap, Observation, observe
+from dipgp.observations.stationary_filter import is_stationary
 
 Method = Literal["automatic", Form]
 
@@ -116,10 +117,14 @@ def shape_of_image(
         raise ValueError(
             "image_shape: expected (H, W, C) of the image that the map takes, got None"
         )
-    if method not in ("automatic", "field"):
+    filters = is_stationary(through)
+    if method == "dense" or (method == "weights" and not filters):
+        known = (
+            '"automatic", "weights" or "field"' if filters else '"automatic" or "field"'
+        )
         raise ValueError(
-            'method: expected "automatic" or "field" where an image is seen through a '
-            f"linear map, got {method!r}"
+            f"method: expected {known} where an image is seen through "
+            f"{type(through).__name__}, got {method!r}"
         )
     if len(image_shape) != 3 or min(image_shape) < 1:
         raise ValueError(f"image_shape: expected (H, W, C), got {image_shape}")

@@ -13,8 +13,9 @@ neither the mean nor the arithmetic.
 The same equations are solved in either of two forms, for the weights a
 (`dipgp.gp.weights`) or for the field g + m itself (`dipgp.gp.field`). Both cost a few
 FFTs a step, so time and memory grow with the pixels and not with their cube and square;
-which takes fewer steps depends on the mask. What is seen through a linear map, as of
-a blurred or coarser picture, takes the second (`dipgp.gp.through`).
+which takes fewer steps depends on the mask. What is seen through a linear map has both
+as well: weights where the map is a filter, as for blurred and coarser pictures
+(`dipgp.gp.through_filter`), the field for any (`dipgp.gp.through`).
 """
 
 from collections.abc import Callable, Sequence
@@ -36,6 +37,7 @@ from dipgp.gp.system import SolveInfo, System
 from dipgp.gp.variance import Variance
 from dipgp.kernels.stationary import CovarianceLike
 from dipgp.observations import LinearMap, Observation
+from dipgp.observations.stationary_filter import is_stationary
 
 Array = jax.Array
 
@@ -193,7 +195,8 @@ def condition(
         makes another number of channels of them.
       method: "weights" or "field", the two iterative forms; "automatic" picks one by
         the mask's widest gap; "dense" factorises the matrix, for small images. Through
-        a map there is "field".
+        blur and decimation there are "weights", which "automatic" is, and "field",
+        through other maps "field".
       tolerance: relative residual at which the iteration stops. The default is within
         about 0.01 dB of the limit on photographs in float32; an agreement with dense
         solutions to many digits takes 1e-10 and float64.
@@ -216,7 +219,7 @@ def condition(
     channels = arguments.channel_model(channels, observation, shape[2])
     covariances = arguments.channel_covariances(covariance, channels, shape[2])
     if method == "automatic":
-        method = "field" if through is not None else choose_form(observation.mask)
+        method = choose_form(observation.mask, through)
     if tolerance is None:
         tolerance = TOLERANCES.get(method, 1.0)
     tori = None
@@ -242,11 +245,16 @@ def condition(
     return Posterior(mean, level, system.info(solution), system)
 
 
-def choose_form(mask: Array) -> Literal["weights", "field"]:
+def choose_form(
+    mask: Array, through: LinearMap | None = None
+) -> Literal["weights", "field"]:
     """The iterative form that takes less time behind a mask (H, W).
 
     Weights for a mask that JAX traces, or with nothing or much missing in one place.
+    Seen through a map, weights wherever it is a filter.
     """
+    if through is not None:
+        return "weights" if is_stationary(through) else "field"
     if numerics.is_traced(mask):
         return "weights"
     gaps = scipy.ndimage.distance_transform_edt(np.asarray(mask) == 0)

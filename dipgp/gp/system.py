@@ -10,7 +10,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
-from dipgp.gp import dense, weights
+from dipgp.gp import dense, through_filter, weights
 from dipgp.gp import field as field_form
 from dipgp.gp import through as through_form
 from dipgp.gp.colour import ChannelModel, correlate, decorrelate
@@ -144,7 +144,9 @@ class System:
             return dense.solve(self.covariances, data, self.observation)
         if self.through is not None:
             assert self.image_shape is not None
-            return through_form.solve(
+            by_weights = self.form == "weights"
+            solve_through = through_filter.solve if by_weights else through_form.solve
+            return solve_through(
                 self.tori,
                 data,
                 self.observation,

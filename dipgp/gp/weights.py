@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from dipgp.gp import conjugate_gradients
-from dipgp.gp.conjugate_gradients import MeanSolution
+from dipgp.gp.conjugate_gradients import MeanSolution, Operator
 from dipgp.gp.toeplitz import Torus
 from dipgp.observations import Observation
 
@@ -82,9 +82,20 @@ class Contrasts(NamedTuple):
 
         It is invertible there too, and data have no part in it.
         """
-        weights = self.project(images)
-        spread = self.tori.apply(weights) + self.noise * weights
-        return self.project(spread) + images - weights
+        return self.within(self.spread)(images)
+
+    def spread(self, weights: Array) -> Array:
+        """K + D times weights (C, H, W)."""
+        return self.tori.apply(weights) + self.noise * weights
+
+    def within(self, operator: Operator) -> Operator:
+        """P operator P on the contrasts, the identity on their complement."""
+
+        def product(images: Array) -> Array:
+            weights = self.project(images)
+            return self.project(operator(weights)) + images - weights
+
+        return product
 
     def invert(
         self, data: Array, tolerance: float, max_iterations: int
@@ -92,15 +103,10 @@ class Contrasts(NamedTuple):
         """Weights of data (C, H, W)."""
         response = 1 / (self.tori.spectrum + self.average(self.noise))
 
-        def preconditioner(images: Array) -> Array:
-            residuals = self.project(images)
-            filtered = self.tori.filter(residuals, response)
-            return self.project(filtered) + images - residuals
-
         return conjugate_gradients.solve(
             self.covariance,
             self.project(data),
-            preconditioner,
+            self.within(lambda residuals: self.tori.filter(residuals, response)),
             tolerance,
             max_iterations,
         )

@@ -52,6 +52,34 @@ def stationary_filter(linear_map: LinearMap) -> StationaryFilter:
     )
 
 
+def is_stationary(linear_map: LinearMap) -> bool:
+    """Whether `stationary_filter` knows the map as one filter and one stride."""
+    match linear_map:
+        case Identity() | Blur() | Decimation():
+            return True
+        case Composition():
+            return all(map(is_stationary, linear_map.maps))
+    return False
+
+
+def goes_around(linear_map: LinearMap) -> bool:
+    """Whether opposite sides of what is seen are neighbours, by the last blur."""
+    match linear_map:
+        case Blur():
+            return linear_map.boundary == "circular"
+        case Composition():
+            flat = [each for each in _flat(linear_map) if isinstance(each, Blur)]
+            return bool(flat) and goes_around(flat[-1])
+    return False
+
+
+def _flat(linear_map: LinearMap) -> list[LinearMap]:
+    """The maps of a composition, and of the compositions in it, one by one."""
+    if isinstance(linear_map, Composition):
+        return [part for each in linear_map.maps for part in _flat(each)]
+    return [linear_map]
+
+
 def _after(second: StationaryFilter, first: StationaryFilter) -> StationaryFilter:
     """One filter for two: the second's taps lie the first's stride apart."""
     rows, columns = second.taps.shape

@@ -247,7 +247,10 @@ def test_a_picture_without_channels_gives_an_image_without_channels():
         ),
         ({"through": None}, "image_shape: expected None"),
         ({"through": Decimation}, "through: expected a linear map"),
-        ({"method": "weights"}, 'method: expected "automatic" or "field"'),
+        (
+            {"method": "dense"},
+            'method: expected "automatic", "weights" or "field" .* Decimation, got',
+        ),
     ],
     ids=["no shape", "flat shape", "wrong shape", "no map", "a class", "method"],
 )
@@ -262,6 +265,12 @@ def test_channels_are_asked_for_where_the_map_mixes_them():
     through, shape, values = problem("mosaic")
     with pytest.raises(ValueError, match=r"channels: expected a ChannelModel .* 3"):
         condition(through, shape, values.astype(np.float32), channels=None)
+
+
+def test_weights_are_for_filters(x64):
+    through, shape, values = problem("mosaic")
+    with pytest.raises(ValueError, match=r'"automatic" or "field" .* BayerMosaic, got'):
+        condition(through, shape, values, method="weights")
 
 
 def test_a_colour_that_is_never_seen_is_told():

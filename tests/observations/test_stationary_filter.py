@@ -14,6 +14,7 @@ from dipgp.observations import (
     gaussian_blur,
     stationary_filter,
 )
+from dipgp.observations.stationary_filter import goes_around, is_stationary
 
 CROOKED = Blur([[0.0, 0.3, 0.1], [0.2, 0.5, -0.4]], "valid")
 MAPS = {
@@ -59,3 +60,30 @@ def test_a_sample_far_from_borders_sees_the_filter_and_neighbours_see_it_moved(
 def test_mosaics_are_no_filters(linear_map):
     with pytest.raises(ValueError, match=r"through: expected blur, .* BayerMosaic"):
         stationary_filter(linear_map)
+
+
+@pytest.mark.parametrize("name", MAPS)
+def test_filters_are_known_as_such(name):
+    assert is_stationary(MAPS[name])
+
+
+def test_one_mosaic_among_maps_makes_them_no_filter():
+    assert not is_stationary(BayerMosaic())
+    assert not is_stationary(Composition((gaussian_blur(1.0), BayerMosaic())))
+
+
+@pytest.mark.parametrize(
+    ("linear_map", "expected"),
+    [
+        (Identity(), False),
+        (Decimation(2), False),
+        (CROOKED, False),
+        (gaussian_blur(1.0), True),
+        (Composition((gaussian_blur(1.0), Decimation(2))), True),
+        (Composition((Composition((gaussian_blur(1.0),)), CROOKED)), False),
+        (Composition((CROOKED, Composition((gaussian_blur(1.0),)))), True),
+    ],
+    ids=["nothing", "half", "valid", "circular", "to half", "to valid", "from valid"],
+)
+def test_the_last_blur_says_whether_opposite_sides_are_neighbours(linear_map, expected):
+    assert goes_around(linear_map) is expected
