@@ -41,7 +41,9 @@ def covariances_seen(tori: Torus, seen: StationaryFilter) -> Array:
       as the tori hold.
     """
     taps = np.zeros(tori.size)
-    rows, columns = (np.arange(n) % p for n, p in zip(seen.taps.shape, tori.size))
+    rows, columns = (
+        np.arange(n) % p for n, p in zip(seen.taps.shape, tori.size, strict=True)
+    )
     np.add.at(taps, (rows[:, None], columns[None, :]), seen.taps)
     power = jnp.asarray(np.abs(np.fft.rfft2(taps)) ** 2, tori.spectrum.dtype)
     by_pixel = jnp.fft.irfft2(tori.spectrum * power[None], s=tori.size)

@@ -13,17 +13,17 @@ from dipgp.observations import (
     motion_blur,
 )
 
-NOISE = 0.01
-PRIOR = kernels.gaussian(1.5)
+NOISE = 0.05
+PRIOR = kernels.matern(1.5, 3.0)
 CROOKED = [[0.0, 0.3, 0.1], [0.2, 0.5, -0.1]]
 
-# With the steps that suffice by weights, and those that do not in the field's
-# coordinates, to the same distance from the solution.
+# With the steps by weights that suffice, and steps in the field's coordinates that do
+# not, where nothing knows the filter.
 FEW = {
-    "circular blur": (gaussian_blur(1.2), 12, 60),
-    "valid blur": (gaussian_blur(1.2, "valid"), 25, 60),
-    "half": (Decimation(2), 8, 40),
-    "oblique motion": (motion_blur(5, 30, "valid"), 40, 60),
+    "circular blur": (gaussian_blur(1.2), 30, 120),
+    "valid blur": (gaussian_blur(1.2, "valid"), 35, 150),
+    "half": (Decimation(2), 12, 100),
+    "oblique motion": (motion_blur(5, 30, "valid"), 50, 150),
 }
 
 
@@ -47,29 +47,29 @@ def problem(through, size=(26, 24), count=1, seed=0):
     )
 
 
-@pytest.mark.parametrize("name", FEW)
+@pytest.mark.parametrize(
+    "name",
+    [n if n == "valid blur" else pytest.param(n, marks=pytest.mark.slow) for n in FEW],
+)
 def test_the_filter_saves_most_of_the_steps(x64, name):
     through, few, many = FEW[name]
     condition = problem(through)
     exact = condition(tolerance=1e-9).mean
-    found = {
-        "weights": condition(tolerance=1e-5, max_iterations=few).mean,
-        "field": condition(method="field", tolerance=1e-9, max_iterations=many).mean,
-    }
-    away = {form: np.max(np.abs(mean - exact)) for form, mean in found.items()}
-    print(name, away, condition().info.iterations)
-    assert away["weights"] < 1e-3 < away["field"]
+    found = condition()
+    plain = condition(method="field")
+    assert found.info.iterations[0] < few
+    np.testing.assert_allclose(found.mean, exact, rtol=0, atol=1e-3)
+    assert plain.info.iterations[0] > many
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "through",
     [
         Blur(CROOKED, "valid"),
-        pytest.param(Blur(CROOKED), marks=pytest.mark.slow),
-        pytest.param(Decimation(2), marks=pytest.mark.slow),
-        pytest.param(
-            Composition((Blur(CROOKED), Decimation(2))), marks=pytest.mark.slow
-        ),
+        Blur(CROOKED),
+        Decimation(2),
+        Composition((Blur(CROOKED), Decimation(2))),
     ],
     ids=["valid", "circular", "half", "blurred half"],
 )
@@ -94,6 +94,7 @@ def test_weights_and_field_have_one_solution_behind_a_mask(x64, through):
     np.testing.assert_allclose(weights.level, field.level, rtol=0, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_a_gain_of_the_filter_is_taken_off_the_level():
     """A flat grey, seen half as bright."""
     through = Blur([[0.25, 0.25]], "valid")
