@@ -117,12 +117,12 @@ class Coordinates(NamedTuple):
         return first / (self.size[0] * self.size[1])
 
 
-def coordinates(tori: Torus, largest: Array, grid: tuple[int, int]) -> Coordinates:
-    """The coordinates for a scalar w, `largest`, and one image a torus."""
+def coordinates(tori: Torus, weight: Array, grid: tuple[int, int]) -> Coordinates:
+    """The coordinates for a scalar w, `weight`, and one image a torus."""
     spectrum = tori.spectrum
-    gain = jnp.sqrt(spectrum / (1 + largest * spectrum))
-    gain = gain.at[:, 0, 0].set(1 / jnp.sqrt(largest))
-    prior = (1 / (1 + largest * spectrum)).at[:, 0, 0].set(0)
+    gain = jnp.sqrt(spectrum / (1 + weight * spectrum))
+    gain = gain.at[:, 0, 0].set(1 / jnp.sqrt(weight))
+    prior = (1 / (1 + weight * spectrum)).at[:, 0, 0].set(0)
 
     # Each entry counts for the frequencies that it stands for, so that the dot products
     # of the iteration are those of images.

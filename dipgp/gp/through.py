@@ -9,12 +9,16 @@ on the torus around the image, in the coordinates u = f sqrt(w + 1 / S) of
 `dipgp.gp.field`, the case A = 1. A may mix colours, as a mosaic does: the channels of
 an image are one system, turned into independent ones for K and into colours for A.
 
-Any positive w gives the same mean. The largest eigenvalue of A^T W A leaves those of
-the system between 1 / (1 + w max S) and 1. A few power iterations come close enough to
-it and take nothing but products with A, where row and column sums need its entries.
+Any positive w gives the same mean. It is what A^T W A makes of flat images, on average
+over pixels and colours: 1 / (3 noise_std^2) behind a mosaic, which shows a third of the
+numbers. Most of the system's eigenvalues are then near 1, where the largest eigenvalue
+of A^T W A would leave them near 1 / 3.
+
+Maps that are filters have a form that takes far fewer steps (`through_filter`).
 """
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -27,8 +31,6 @@ from dipgp.gp.toeplitz import Torus
 from dipgp.observations import LinearMap, Observation
 
 Array = jax.Array
-
-POWER_ITERATIONS = 8
 
 
 @functools.partial(jax.jit, static_argnames=("through", "shape", "max_iterations"))
@@ -71,12 +73,14 @@ def solve(
         return spread(noise_free * see(images))
 
     values = jnp.moveaxis(data.reshape(count, -1, *data.shape[1:]), 1, -1)
-    start = _levels(values, observation, through, shape)
+    moments, products = _level_equations(values, observation, through, shape)
+    start = jnp.linalg.solve(moments, products.T).T  # (N, C), the nearest flat images
     rest = values - see(jnp.broadcast_to(start[:, None, None], (count, *shape)))
     right_hand_sides = spread(noise_free * rest)
 
-    largest = jax.lax.stop_gradient(_largest_eigenvalue(normal, right_hand_sides))
-    around = field.coordinates(tori, largest, (height, width))
+    size = jnp.max(field.inverse_noise(observation))  # which the moments lack
+    typical = size * jnp.trace(moments) / math.prod(shape)
+    around = field.coordinates(tori, jax.lax.stop_gradient(typical), (height, width))
     together = (count, colours, *around.prior.shape[1:])
 
     def to_images(coefficients: Array) -> Array:
@@ -136,17 +140,6 @@ def check(
         )
 
 
-def _levels(
-    values: Array,
-    observation: Observation,
-    through: LinearMap,
-    shape: tuple[int, int, int],
-) -> Array:
-    """(N, C): the constant images nearest to values (N, h, w, c)."""
-    moments, products = _level_equations(values, observation, through, shape)
-    return jnp.linalg.solve(moments, products.T).T
-
-
 def _level_equations(
     values: Array,
     observation: Observation,
@@ -165,22 +158,3 @@ def _level_equations(
     moments = jnp.einsum("ahwc,bhwc->ab", weighted, seen, precision="highest")
     products = jnp.einsum("ahwc,nhwc->na", weighted, values, precision="highest")
     return moments, products
-
-
-def _largest_eigenvalue(operator: conjugate_gradients.Operator, like: Array) -> Array:
-    """By power iterations on one image (1, H, W, C), from below.
-
-    Where A has no negative entries, constant images have a part in the direction of
-    the largest eigenvalue (Perron and Frobenius), and by the check of levels A does
-    not take them to zero.
-    """
-    image = jnp.ones_like(like[:1])
-    image = image / jnp.linalg.norm(image)
-
-    def proceed(_: int, state: tuple[Array, Array]) -> tuple[Array, Array]:
-        product = operator(state[0])
-        size = jnp.linalg.norm(product)
-        return product / size, size
-
-    zero = jnp.zeros((), like.dtype)
-    return jax.lax.fori_loop(0, POWER_ITERATIONS, proceed, (image, zero))[1]
