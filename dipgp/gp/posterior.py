@@ -24,8 +24,6 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-import scipy.ndimage
 
 from dipgp import numerics
 from dipgp.gp import arguments, conditional_draws, evidence, toeplitz, variance
@@ -33,18 +31,12 @@ from dipgp.gp.arguments import Method
 from dipgp.gp.colour import ChannelModel, correlate
 from dipgp.gp.conditional_draws import Samples
 from dipgp.gp.evidence import Evidence
-from dipgp.gp.system import SolveInfo, System
+from dipgp.gp.system import WIDEST_GAP, SolveInfo, System
 from dipgp.gp.variance import Variance
 from dipgp.kernels.stationary import CovarianceLike
-from dipgp.observations import LinearMap, Observation
-from dipgp.observations.stationary_filter import is_stationary
+from dipgp.observations import LinearMap, Observation, is_stationary, widest_gap
 
 Array = jax.Array
-
-# With no missing pixel further than this from an observed one, the field form is ahead,
-# by 2 times for rough covariances and 40 for smooth ones behind a 50 % random mask;
-# wider holes and sparser pixels take it several times the steps of the weight form.
-WIDEST_GAP = 3.0
 
 # Relative residuals at which photographs are within 0.01 dB of the limit.
 TOLERANCES = {"weights": 1e-4, "field": 1e-5}
@@ -109,9 +101,11 @@ class Posterior:
         Args:
           key: of the estimators that draw; the others need none.
           method: a name in `gp.variance`, or "automatic": "dense" on small grids,
-            "stationary" where everything is seen in noise of one strength, "probing"
-            behind random masks and "samples" behind wide holes.
-          solves: linear systems a channel that the estimators may solve.
+            "stationary" where everything is seen in noise of one strength, as it is or
+            through a blur that goes around the borders, "probing" behind random masks
+            and through other maps, and "samples" behind wide holes.
+          solves: linear systems a channel that the estimators may solve; through a map
+            those of all channels at once.
           batch: systems solved together.
           report: is told how far the work is.
 
@@ -257,5 +251,4 @@ def choose_form(
         return "weights" if is_stationary(through) else "field"
     if numerics.is_traced(mask):
         return "weights"
-    gaps = scipy.ndimage.distance_transform_edt(np.asarray(mask) == 0)
-    return "field" if 0 < np.max(gaps) < WIDEST_GAP else "weights"
+    return "field" if 0 < widest_gap(mask) < WIDEST_GAP else "weights"

@@ -60,6 +60,58 @@ def solve(
       (N C, H, W) independent channels. Those of an image share one system, hence its
       steps and its residual.
     """
+    count = len(tori.spectrum) // shape[2]
+    values = jnp.moveaxis(data.reshape(count, -1, *data.shape[1:]), 1, -1)
+    moments, weighted = _flat_moments(observation, through, shape)
+    products = jnp.einsum("ahwc,nhwc->na", weighted, values, precision="highest")
+    start = jnp.linalg.solve(moments, products.T).T  # (N, C), the nearest flat images
+    rest = values - jax.vmap(through)(
+        jnp.broadcast_to(start[:, None, None], (count, *shape))
+    )
+    weighed = field.inverse_noise(observation)[None, :, :, None] * rest
+    spread = jax.vmap(lambda values: through.adjoint(values, shape))(weighed)
+    found = apply_posterior_covariance(
+        tori,
+        jax.vmap(decorrelate, (0, None))(spread, channels).reshape(-1, *shape[:2]),
+        observation,
+        channels,
+        through,
+        shape,
+        tolerance,
+        max_iterations,
+    )
+    turned = jnp.matmul(start, channels.rotation, precision="highest")  # V^T m
+    return found._replace(
+        mean=found.mean + turned.reshape(-1, 1, 1), level=found.level + turned.ravel()
+    )
+
+
+@functools.partial(jax.jit, static_argnames=("through", "shape", "max_iterations"))
+def apply_posterior_covariance(
+    tori: Torus,
+    images: Array,
+    observation: Observation,
+    channels: ChannelModel,
+    through: LinearMap,
+    shape: tuple[int, int, int],
+    tolerance: float,
+    max_iterations: int,
+) -> MeanSolution:
+    """The posterior's covariance matrix (A^T W A + K^-1)^-1 times images.
+
+    Args:
+      tori: N C covariances, those of each image's independent channels in turn.
+      images: (N C, H, W) independent channels.
+      observation: mask and noise that the posterior is conditioned on.
+      channels: directions of the independent channels.
+      through: A.
+      shape: (H, W, C) of each image.
+      tolerance: relative residual to stop at, in the coordinates u.
+      max_iterations: at most so many steps.
+
+    Returns:
+      The products (N C, H, W) as `mean`, and how the solves went.
+    """
     height, width, colours = shape
     count = len(tori.spectrum) // colours
     noise_free = field.inverse_noise(observation)[None, :, :, None]
@@ -72,12 +124,7 @@ def solve(
         """A^T W A."""
         return spread(noise_free * see(images))
 
-    values = jnp.moveaxis(data.reshape(count, -1, *data.shape[1:]), 1, -1)
-    moments, products = _level_equations(values, observation, through, shape)
-    start = jnp.linalg.solve(moments, products.T).T  # (N, C), the nearest flat images
-    rest = values - see(jnp.broadcast_to(start[:, None, None], (count, *shape)))
-    right_hand_sides = spread(noise_free * rest)
-
+    moments, _ = _flat_moments(observation, through, shape)
     size = jnp.max(field.inverse_noise(observation))  # which the moments lack
     typical = size * jnp.trace(moments) / math.prod(shape)
     around = field.coordinates(tori, jax.lax.stop_gradient(typical), (height, width))
@@ -87,27 +134,26 @@ def solve(
         each = coefficients.reshape(-1, *coefficients.shape[2:])
         return around.to_images(each).reshape(count, colours, height, width)
 
-    def to_coefficients(images: Array) -> Array:
-        each = to_channels(images, channels).reshape(-1, height, width)
+    def to_coefficients(fields: Array) -> Array:
+        each = fields.reshape(-1, height, width)
         return around.to_coefficients(each).reshape(count, colours, 2, *together[2:])
 
     def operator(coefficients: Array) -> Array:
         seen = normal(to_colours(to_images(coefficients), channels))
         prior = around.prior.reshape(together)[:, :, None]
-        return prior * coefficients + to_coefficients(seen)
+        return prior * coefficients + to_coefficients(to_channels(seen, channels))
 
     solution = conjugate_gradients.solve(
         operator,
-        to_coefficients(right_hand_sides),
+        to_coefficients(images),
         lambda coefficients: coefficients,
         tolerance,
         max_iterations,
     )
-    turned = jnp.matmul(start, channels.rotation, precision="highest")  # V^T m
     each = solution.value.reshape(-1, *solution.value.shape[2:])
     return MeanSolution(
-        around.to_images(each) + turned.reshape(-1, 1, 1),
-        around.levels(each) + turned.ravel(),
+        around.to_images(each),
+        around.levels(each),
         jnp.repeat(solution.iterations, colours),
         jnp.repeat(solution.residual, colours),
     )
@@ -128,7 +174,7 @@ def check(
             f"{given}, the shape of the values, got {tuple(shape)}, of which it sees "
             f"{through.output_shape(shape)}"
         )
-    moments, _ = _level_equations(observation.values[None], observation, through, shape)
+    moments, _ = _flat_moments(observation, through, shape)
     if isinstance(moments, jax.core.Tracer):
         return
     sizes = np.linalg.eigvalsh(np.asarray(moments, np.float64))
@@ -140,13 +186,14 @@ def check(
         )
 
 
-def _level_equations(
-    values: Array,
-    observation: Observation,
-    through: LinearMap,
-    shape: tuple[int, int, int],
+def _flat_moments(
+    observation: Observation, through: LinearMap, shape: tuple[int, int, int]
 ) -> tuple[Array, Array]:
-    """Normal equations of least squares: (C, C) and right-hand sides (N, C)."""
+    """What is seen of flat images, one a colour, weighted by W / max W.
+
+    Returns:
+      Its products with what is seen, (C, C), and itself, (C, h, w, c).
+    """
     dtype = observation.mask.dtype
     flat = jnp.broadcast_to(
         jnp.eye(shape[2], dtype=dtype)[:, None, None], (shape[2], *shape)
@@ -155,6 +202,4 @@ def _level_equations(
     weight = weight / jnp.max(weight)
     seen = jax.vmap(through)(flat)
     weighted = weight[None, :, :, None] * seen
-    moments = jnp.einsum("ahwc,bhwc->ab", weighted, seen, precision="highest")
-    products = jnp.einsum("ahwc,nhwc->na", weighted, values, precision="highest")
-    return moments, products
+    return jnp.einsum("ahwc,bhwc->ab", weighted, seen, precision="highest"), weighted

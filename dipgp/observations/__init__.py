@@ -23,8 +23,13 @@ from dipgp.observations.observation import (
     mean_squared_error,
     observe,
     seen_evenly,
+    widest_gap,
 )
-from dipgp.observations.stationary_filter import StationaryFilter, stationary_filter
+from dipgp.observations.stationary_filter import (
+    StationaryFilter,
+    is_stationary,
+    stationary_filter,
+)
 
 __all__ = [
     "BayerMosaic",
@@ -40,10 +45,12 @@ __all__ = [
     "Observation",
     "StationaryFilter",
     "gaussian_blur",
+    "is_stationary",
     "log_likelihood",
     "mean_squared_error",
     "motion_blur",
     "observe",
     "seen_evenly",
     "stationary_filter",
+    "widest_gap",
 ]

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.ndimage
 
 from dipgp import numerics
 
@@ -129,6 +130,16 @@ def seen_evenly(observation: Observation) -> bool:
     if numerics.is_traced((mask, noise_std)):
         return True
     return bool(np.asarray(mask).all() and np.ptp(np.asarray(noise_std)) == 0)
+
+
+def widest_gap(mask: jax.typing.ArrayLike) -> float:
+    """How far the pixel furthest from any observed one is away from it, in pixels.
+
+    Args:
+      mask: (H, W), not 0 where a pixel is observed; known, not traced by JAX.
+    """
+    gaps = scipy.ndimage.distance_transform_edt(np.asarray(mask) == 0)
+    return float(np.max(gaps))
 
 
 def _check_finite(name: str, array: Array) -> None:

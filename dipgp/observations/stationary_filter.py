@@ -25,6 +25,24 @@ class StationaryFilter(NamedTuple):
     taps: np.ndarray
     stride: int
 
+    def power(self, size: tuple[int, int]) -> np.ndarray:
+        """|H|^2, by how much the filter changes the power of each frequency of a torus.
+
+        Args:
+          size: (P1, P2) of the torus in pixels. Taps that are further apart go around
+            it.
+
+        Returns:
+          (P1, P2 // 2 + 1), in the order of `numpy.fft.rfft2`.
+        """
+        rows, columns = (
+            np.arange(taps) % pixels
+            for taps, pixels in zip(self.taps.shape, size, strict=True)
+        )
+        torus = np.zeros(size)
+        np.add.at(torus, (rows[:, None], columns[None, :]), self.taps)
+        return np.square(np.abs(np.fft.rfft2(torus)))
+
 
 def stationary_filter(linear_map: LinearMap) -> StationaryFilter:
     """The filter that a map is, in 64 bits.

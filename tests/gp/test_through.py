@@ -169,8 +169,12 @@ def assert_covariance(draws, expected):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("through", "shape"),
-    [(Decimation(2), (4, 5, 1)), (BayerMosaic(), (4, 3, 3))],
-    ids=["half", "mosaic"],
+    [
+        (Decimation(2), (4, 5, 1)),
+        (BayerMosaic(), (4, 3, 3)),
+        (Blur(CROOKED), (4, 3, 3)),
+    ],
+    ids=["half", "mosaic", "blurred colours"],
 )
 def test_draws_have_the_covariance_that_kriging_leaves_open(through, shape):
     count, noise_std = 1000, 0.5
@@ -194,9 +198,10 @@ def test_draws_have_the_covariance_that_kriging_leaves_open(through, shape):
     found = posterior.variance(
         jax.random.key(2), method="samples", solves=count, batch=count
     )
-    error = np.diag(left).reshape(shape) * np.sqrt(2 / count)
-    assert np.max(np.abs(found.value - np.diag(left).reshape(shape)) / error) < 4
-    np.testing.assert_allclose(found.standard_error, error, rtol=0.2)
+    off = (found.value - np.diag(left).reshape(shape)) / found.standard_error
+    assert np.max(np.abs(off)) < 4
+    # The mean square of 20 standardised errors or more, correlated among each other.
+    assert 0.3 < np.mean(np.square(off)) < 2.5
 
 
 @pytest.mark.slow
@@ -278,11 +283,3 @@ def test_a_colour_that_is_never_seen_is_told():
     green = np.asarray(through(jnp.zeros(shape).at[:, :, 1].set(1)))[:, :, 0] > 0
     with pytest.raises(ValueError, match="mask: expected pixels that tell the level"):
         condition(through, shape, values.astype(np.float32), green)
-
-
-@pytest.mark.parametrize("method", ["stationary", "probing"])
-def test_variances_name_the_estimators_there_are(method):
-    through, shape, values = problem("half")
-    posterior = condition(through, shape, values.astype(np.float32), tolerance=1e-5)
-    with pytest.raises(ValueError, match=f'expected "samples".*{method}'):
-        posterior.variance(jax.random.key(0), method=method)

@@ -1,10 +1,25 @@
 import jax
 import numpy as np
 import pytest
-from stationary_fields import deep_prior, mask_with_hole, open_covariance, random_mask
+from stationary_fields import (
+    deep_prior,
+    krige_through,
+    mask_with_hole,
+    matrix_of,
+    open_covariance,
+    random_mask,
+)
 
 from dipgp import gp, kernels
-from dipgp.gp import variance
+from dipgp.gp import toeplitz, variance
+from dipgp.gp.system import System
+from dipgp.observations import (
+    BayerMosaic,
+    Blur,
+    Decimation,
+    gaussian_blur,
+    observe,
+)
 
 GRID, LARGER = (8, 7), (24, 20)
 PRIOR = deep_prior(2, sigma=1.0)
@@ -39,6 +54,22 @@ def test_seen_in_full_it_is_the_closed_form_away_from_borders():
     np.testing.assert_allclose(found[inside], exact[inside], rtol=2e-3)
     # At the corner less is known, which the closed form does not see.
     assert exact[0, 0] > 1.1 * found[0, 0]
+
+
+def test_blurred_it_is_the_closed_form_away_from_borders(x64):
+    shape, blur = (17, 18, 1), Blur([[0.0, 0.3, 0.1], [0.2, 0.5, -0.1]])
+    prior, values = kernels.matern(0.5, 1.0), np.zeros(shape)
+    found = gp.condition(
+        prior, values, noise_std=0.3, through=blur, image_shape=shape, reach=24
+    ).variance(method="stationary")
+    matrix, mask = matrix_of(blur, shape), np.ones(shape[:2], bool)
+    _, _, left = krige_through(matrix, prior, shape, values, mask, 0.3)
+    exact = np.diag(left).reshape(shape)
+    inside = (slice(7, -7),) * 2
+    np.testing.assert_allclose(found.value[inside], exact[inside], rtol=1e-3)
+    # A sharper picture in the same noise tells three times as much.
+    sharp = gp.condition(prior, values, noise_std=0.3, reach=24)
+    assert found.value[0, 0] > 1.5 * sharp.variance(method="stationary").value[0, 0]
 
 
 @pytest.mark.parametrize(
@@ -113,6 +144,56 @@ def test_colours_share_it_as_the_channel_model_says():
 def test_the_estimator_follows_from_what_is_seen(mask, noise_std, form, expected):
     found = posterior(mask, noise_std, form, max_iterations=1)
     assert variance.choose(found.system) == expected
+
+
+def unsolved(through, shape, mask=None):
+    """A system whose mean nobody asks for."""
+    values = np.zeros(through.output_shape(shape), np.float32)
+    each, count = (PRIOR,) * shape[2], shape[2]
+    return System(
+        each,
+        gp.ChannelModel(np.eye(count), np.ones(count)),
+        observe(values, mask, noise_std=0.1),
+        toeplitz.embed(each, shape[:2], 12),
+        "field",
+        1e-5,
+        100,
+        through,
+        shape,
+    )
+
+
+@pytest.mark.parametrize(
+    ("through", "shape", "mask", "expected"),
+    [
+        (gaussian_blur(0.7), (20, 20, 1), None, "dense"),
+        (gaussian_blur(0.7), (50, 50, 1), None, "stationary"),
+        (gaussian_blur(0.7, "valid"), (50, 50, 1), None, "probing"),
+        (gaussian_blur(0.7), (50, 50, 1), random_mask((50, 50), 0.5), "probing"),
+        (gaussian_blur(0.7), (50, 50, 1), mask_with_hole((50, 50)), "samples"),
+        (Decimation(2), (50, 50, 1), None, "probing"),
+        (BayerMosaic(), (30, 30, 3), None, "probing"),
+    ],
+    ids=["small", "blur", "valid blur", "mask", "hole", "half", "mosaic"],
+)
+def test_and_from_the_map_that_it_is_seen_through(through, shape, mask, expected):
+    assert variance.choose(unsolved(through, shape, mask)) == expected
+
+
+@pytest.mark.parametrize(
+    ("through", "shape"),
+    [(Decimation(2), (8, 8, 1)), (BayerMosaic(), (4, 4, 3))],
+    ids=["half", "mosaic"],
+)
+def test_the_closed_form_is_of_filters_of_stride_1(through, shape):
+    with pytest.raises(ValueError, match="one filter of stride 1"):
+        variance.estimate(unsolved(through, shape), None, "stationary", 2, 1, print)
+
+
+def test_each_colour_of_a_mosaic_is_probed_by_itself():
+    system, key = unsolved(BayerMosaic(), (4, 4, 3)), jax.random.key(0)
+    with pytest.raises(ValueError, match="solves: expected at least 6, got 5"):
+        variance.estimate(system, key, "probing", 5, 1, print)
 
 
 @pytest.mark.parametrize(

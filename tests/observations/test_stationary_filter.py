@@ -52,6 +52,16 @@ def test_a_sample_far_from_borders_sees_the_filter_and_neighbours_see_it_moved(
     np.testing.assert_allclose(seen, cut, atol=1e-12)
 
 
+@pytest.mark.parametrize("size", [(7, 6), (4, 2)], ids=["wide", "narrow"])
+def test_its_power_is_that_of_a_bright_pixel_blurred_on_a_torus(x64, size):
+    blur = Blur(CROOKED.kernel, "circular")
+    pixel = np.zeros((*size, 1))
+    pixel[1, 1] = 1
+    seen = np.fft.rfft2(np.asarray(blur(pixel))[:, :, 0])
+    power = stationary_filter(blur).power(size)
+    np.testing.assert_allclose(power, np.abs(seen) ** 2, atol=1e-12)
+
+
 @pytest.mark.parametrize(
     "linear_map",
     [BayerMosaic(), Composition((gaussian_blur(1.0), BayerMosaic()))],
