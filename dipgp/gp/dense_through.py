@@ -1,4 +1,4 @@
-"""What a posterior leaves open of an image seen through a linear map, by matrices.
+"""An image seen through a linear map, by matrices: what is left open, and evidence.
 
 For small images only: A is multiplied out, and time grows with the cube of pixels and
 channels.
@@ -6,6 +6,7 @@ channels.
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -49,9 +50,81 @@ def posterior_covariance(
       ValueError: where the matrices would take more than `dense.MEMORY_LIMIT_GIB`, or
         while the mask is traced by JAX.
     """
+    parts = _multiply_out(
+        covariances, observation, channels, through, shape, 'method="probing"'
+    )
+    size = len(parts.prior)
+    both = jax.scipy.linalg.solve_triangular(
+        parts.root, jnp.concatenate([parts.cross, parts.seen_levels], 1), lower=True
+    )
+    gains, known = both[:, :size], both[:, size:]
+    untold = parts.levels.T - known.T @ gains
+    left = jnp.linalg.solve(known.T @ known, untold)
+    return parts.prior - gains.T @ gains + untold.T @ left
+
+
+def density_of_contrasts(
+    covariances: Sequence[Covariance],
+    observation: Observation,
+    channels: ChannelModel,
+    through: LinearMap,
+    shape: tuple[int, int, int],
+) -> tuple[Array, Array, int]:
+    """What the log evidence is made of; arguments as of `posterior_covariance`.
+
+    Returns:
+      y^T a, log|G| + log|(A L)^T G^-1 A L|, and the number of contrasts, in the terms
+      of `dipgp.gp.evidence`.
+    """
+    parts = _multiply_out(
+        covariances, observation, channels, through, shape, 'method="lanczos"'
+    )
+    values = observation.values.ravel()[parts.seen]
+    both = jax.scipy.linalg.solve_triangular(
+        parts.root,
+        jnp.concatenate([values[:, None], parts.seen_levels], axis=1),
+        lower=True,
+    )
+    whitened, known = both[:, 0], both[:, 1:]
+    moments, products = known.T @ known, known.T @ whitened
+    quadratic = whitened @ whitened - products @ jnp.linalg.solve(moments, products)
+    volume = 2 * jnp.sum(jnp.log(jnp.diagonal(parts.root)))
+    volume = volume + jnp.linalg.slogdet(moments)[1]
+    return quadratic, volume, parts.seen.size - shape[2]
+
+
+class _Parts(NamedTuple):
+    """Matrices of an image in rows, colour by colour, and of what is seen of it.
+
+    Attributes:
+      prior: K of the colours.
+      levels: L.
+      cross: A K.
+      seen_levels: A L.
+      root: lower triangular, of G.
+      seen: indices of the values seen, in an array (h, w, c) that is laid flat.
+    """
+
+    prior: Array
+    levels: Array
+    cross: Array
+    seen_levels: Array
+    root: Array
+    seen: np.ndarray
+
+
+def _multiply_out(
+    covariances: Sequence[Covariance],
+    observation: Observation,
+    channels: ChannelModel,
+    through: LinearMap,
+    shape: tuple[int, int, int],
+    instead: str,
+) -> _Parts:
+    """The matrices, unless they are too large; then it is told what to do instead."""
     mask, values = observation.mask, observation.values
     dense.check_mask_is_known(observation)
-    dense.check_memory(math.prod(shape), observation, 'method="samples"')
+    dense.check_memory(math.prod(shape), observation, instead)
     every = np.broadcast_to(np.asarray(mask)[:, :, None] != 0, values.shape)
     (seen,) = np.nonzero(every.ravel())
     noise = jnp.broadcast_to(jnp.square(observation.noise_std)[:, :, None], every.shape)
@@ -71,10 +144,4 @@ def posterior_covariance(
     cross = see(prior)
     gram = see(cross.T) + jnp.diag(noise.ravel()[seen])
     root = jnp.linalg.cholesky((gram + gram.T) / 2)
-    both = jax.scipy.linalg.solve_triangular(
-        root, jnp.concatenate([cross, see(levels)], axis=1), lower=True
-    )
-    gains, known = both[:, :size], both[:, size:]
-    untold = levels.T - known.T @ gains
-    left = jnp.linalg.solve(known.T @ known, untold)
-    return prior - gains.T @ gains + untold.T @ left
+    return _Parts(prior, levels, cross, see(levels), root, seen)

@@ -1,40 +1,40 @@
 """The log evidence of what was seen, with derivatives by the hyperparameters.
 
-The probability density of the n observed values of a channel, an unknown level of flat
-prior density 1 integrated out (Patterson and Thompson's restricted likelihood, up to a
-constant):
+The probability density of the n observed values y of a channel, an unknown level of
+flat prior density 1 integrated out (Patterson and Thompson's restricted likelihood, up
+to a constant):
 
-    log p(y) = -1/2 [ y^T a + log|P A P| + log n + (n - 1) log 2 pi ],    A = K + D,
+    log p(y) = -1/2 [ y^T a + log|P G P| + log|L^T L| + (n - c) log 2 pi ],   G = K + D,
 
-with P the projection on contrasts, values that sum to zero, |.| over them, and a the
-weights of the posterior mean, P A a = P y. Nothing changes with a constant in K.
+with L the c columns of what levels add to y, P the projection on contrasts, values that
+no level changes, |P G P| over them, and a the weights of the posterior mean,
+P G a = P y. Nothing changes with a constant in K. In a channel that is seen as it is L
+is a column of ones, c = 1. Through a linear map A, G = A K A^T + D, the values of all
+channels are one system, and L is what A makes of constant colours.
 
 dense     by Cholesky's factor; exact.
 torus     for an image seen in full in noise of one strength, whose opposite sides are
-          neighbours: Whittle's likelihood, which is exact there.
-lanczos   log|P A P| as the mean of z^T log(P A P) z over random signs z, by Lanczos'
-          tridiagonal matrices (Ubaru, Chen and Saad, Fast estimation of tr(f(A)) via
-          stochastic Lanczos quadrature, SIAM J. Matrix Anal. Appl. 2017). Its
-          derivative is the mean of z^T A^-1 dA z.
+          neighbours: Whittle's likelihood, which is exact there. Through a blur H that
+          goes around the same torus, too: a frequency has the variance |H|^2 S + v.
+lanczos   log|P G P| by random signs and Lanczos' steps, by `dipgp.gp.log_volume`.
 """
 
-import functools
 import math
 from typing import Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
-from matfree import decomp
 
 from dipgp import numerics
 from dipgp.architecture.layers import check_positive_integer
-from dipgp.gp import dense
+from dipgp.gp import dense, dense_through, log_volume
 from dipgp.gp.colour import decorrelate
+from dipgp.gp.contrasts_through import ContrastsThrough, see_through
 from dipgp.gp.system import FEW_PIXELS, System
-from dipgp.gp.toeplitz import Torus, half_spectrum_counts
+from dipgp.gp.toeplitz import half_spectrum_counts
 from dipgp.gp.weights import Contrasts
 from dipgp.kernels.stationary import Covariance, lag_grid
-from dipgp.observations import Observation, seen_evenly
+from dipgp.observations import seen_evenly
 
 Array = jax.Array
 Method = Literal["automatic", "dense", "torus", "lanczos"]
@@ -51,8 +51,8 @@ class Evidence(NamedTuple):
       standard_error: (), of the random signs; 0 for exact methods.
       truncation: (), the change of the value from the second half of the Lanczos steps;
         0 for exact methods.
-      residual: (C,), relative residual of the weights' equations; 0 where none was
-        iterated.
+      residual: (C,), relative residual of the weights' equations, one number where
+        channels are one system; 0 where none was iterated.
     """
 
     value: Array
@@ -72,21 +72,14 @@ def estimate(
     if method not in get_args(Method):
         known = ", ".join(get_args(Method))
         raise ValueError(f"method: expected one of {known}, got {method!r}")
-    if system.through is not None:
-        raise ValueError(
-            f"through: expected None for the evidence, got {system.through!r}; try "
-            "gp.select(..., through=...), which weighs covariances through a map"
-        )
-    observation = system.observation
-    data = decorrelate(observation.values, system.channels)
     if method == "automatic":
-        small = system.tori is None or observation.mask.size <= FEW_PIXELS
-        known_mask = not numerics.is_traced(observation.mask)
+        small = system.tori is None or system.unknowns <= FEW_PIXELS
+        known_mask = not numerics.is_traced(system.observation.mask)
         method = "dense" if small and known_mask else "lanczos"
     if method == "dense":
-        return _exact(_dense(system.covariances, data, observation))
+        return _exact(_dense(system))
     if method == "torus":
-        return _exact(_torus(system.covariances, data, observation))
+        return _exact(_torus(system))
     if system.tori is None:
         raise ValueError(
             'method: expected "dense" where matrices are factorised, got "lanczos"'
@@ -97,7 +90,7 @@ def estimate(
         )
     check_positive_integer("probes", probes)
     check_positive_integer("steps", steps)
-    return _lanczos(system, data, key, probes, steps)
+    return _lanczos(system, key, probes, steps)
 
 
 def _exact(values: Array) -> Evidence:
@@ -106,16 +99,27 @@ def _exact(values: Array) -> Evidence:
     return Evidence(jnp.sum(values), zero, zero, jnp.zeros_like(values))
 
 
-def _combine(quadratic: Array, volume: Array, pixels: Array | int) -> Array:
-    """The formula at the top from its parts."""
-    constant = jnp.log(pixels) + (pixels - 1) * math.log(2 * math.pi)
-    return -(quadratic + volume + constant) / 2
+def _combine(quadratic: Array, volume: Array, contrasts: Array | int) -> Array:
+    """The formula at the top from y^T a, both determinants together, and n - c."""
+    return -(quadratic + volume + contrasts * math.log(2 * math.pi)) / 2
 
 
-def _dense(
-    covariances: tuple[Covariance, ...], data: Array, observation: Observation
-) -> Array:
-    """(C,), by factorising A; log|P A P| = log|A| + log(1^T A^-1 1) - log n."""
+def _dense(system: System) -> Array:
+    """(C,), or (1,) through a map, by factorising G.
+
+    log|P G P| + log|L^T L| = log|G| + log|L^T G^-1 L|.
+    """
+    observation = system.observation
+    if system.through is not None:
+        assert system.image_shape is not None
+        quadratic, volume, contrasts = dense_through.density_of_contrasts(
+            system.covariances,
+            observation,
+            system.channels,
+            system.through,
+            system.image_shape,
+        )
+        return _combine(quadratic, volume, contrasts)[None]
     rows, columns = dense.observed_pixels(observation)
     noise = jnp.diag(jnp.square(observation.noise_std)[rows, columns])
     height, width = observation.mask.shape
@@ -129,145 +133,91 @@ def _dense(
         whitened = jax.scipy.linalg.solve_triangular(root, both, lower=True)
         (square, cross), (_, ones) = whitened.T @ whitened
         volume = 2 * jnp.sum(jnp.log(jnp.diagonal(root))) + jnp.log(ones)
-        quadratic = square - cross**2 / ones
-        return _combine(quadratic, volume - math.log(rows.size), rows.size)
+        return _combine(square - cross**2 / ones, volume, rows.size - 1)
 
-    pairs = zip(covariances, data, strict=True)
+    data = decorrelate(observation.values, system.channels)
+    pairs = zip(system.covariances, data, strict=True)
     return jnp.stack([channel(covariance, values) for covariance, values in pairs])
 
 
-def _torus(
-    covariances: tuple[Covariance, ...], data: Array, observation: Observation
-) -> Array:
-    """(C,), by the Fourier transform of the image itself."""
+def _torus(system: System) -> Array:
+    """(C,), by the Fourier transform of what was seen."""
+    observation, seen_through = system.observation, system.filter
     if not seen_evenly(observation):
         raise ValueError(
             'method: expected another than "torus" where pixels are missing or the '
             "noise differs between them"
         )
-    height, width = observation.mask.shape
+    if seen_through is None or system.grid != observation.mask.shape:
+        raise ValueError(
+            'method: expected another than "torus" through a map that is no blur '
+            f"around the borders, got {system.through!r}"
+        )
+    data = decorrelate(observation.values, system.channels)
+    height, width = system.grid
     pixels = height * width
     counts = half_spectrum_counts((height, width))
     counts[0, 0] = 0  # which the level takes
     share = jnp.asarray(counts, data.dtype)
+    power = jnp.asarray(seen_through.power((height, width)), data.dtype)
+    level = jnp.log(pixels * power[0, 0])
 
     def channel(covariance: Covariance, values: Array) -> Array:
         moments = covariance.moments(lag_grid((height, width), values.dtype))
         spectrum = jnp.fft.rfft2(moments.sill - moments.variogram).real
-        expected = jnp.maximum(spectrum, 0) + jnp.square(observation.noise_std[0, 0])
-        power = jnp.square(jnp.abs(jnp.fft.rfft2(values))) / pixels
-        quadratic = jnp.sum(share * power / expected)
-        return _combine(quadratic, jnp.sum(share * jnp.log(expected)), pixels)
+        noise = jnp.square(observation.noise_std[0, 0])
+        expected = power * jnp.maximum(spectrum, 0) + noise
+        found = jnp.square(jnp.abs(jnp.fft.rfft2(values))) / pixels
+        quadratic = jnp.sum(share * found / expected)
+        volume = jnp.sum(share * jnp.log(expected)) + level
+        return _combine(quadratic, volume, pixels - 1)
 
-    pairs = zip(covariances, data, strict=True)
+    pairs = zip(system.covariances, data, strict=True)
     return jnp.stack([channel(covariance, values) for covariance, values in pairs])
 
 
-def _lanczos(
-    system: System, data: Array, key: Array, probes: int, steps: int
-) -> Evidence:
+def _lanczos(system: System, key: Array, probes: int, steps: int) -> Evidence:
     """By random signs and conjugate gradients."""
     tori, observation = system.tori, system.observation
     assert tori is not None
-    pixels = jnp.sum(observation.mask)
-    if not numerics.is_traced(pixels):
+    contrasts: Contrasts | ContrastsThrough
+    data = system.data(observation.values)
+    if system.through is None:
+        contrasts = Contrasts(tori, observation)
+    else:
+        assert system.image_shape is not None
+        contrasts, data = (
+            see_through(
+                tori,
+                observation,
+                system.channels,
+                system.through,
+                system.image_shape,
+            ),
+            data[None],
+        )
+    if not numerics.is_traced(contrasts.degrees):
         # As many as there are contrasts; the complement has nothing to find.
-        steps = max(min(steps, int(pixels) - 1), 1)
-    settings = _Settings(steps, system.tolerance, system.max_iterations)
-    contrasts = Contrasts(tori, observation)
+        steps = max(min(steps, int(contrasts.degrees)), 1)
+    settings = log_volume.Settings(steps, system.tolerance, system.max_iterations)
     still = jax.lax.stop_gradient(contrasts)
     solution = still.invert(
         jax.lax.stop_gradient(data), settings.tolerance, settings.max_iterations
     )
     weights = still.project(solution.value)
-    # The value of y^T A^-1 y, and its derivatives by y and by A.
+    # The value of y^T G^-1 y, and its derivatives by y and by G.
     quadratic = jnp.sum(
-        2 * weights * data - weights * contrasts.covariance(weights), axis=(1, 2)
+        2 * weights * data - weights * contrasts.covariance(weights),
+        axis=tuple(range(1, data.ndim)),
     )
     shape = (probes, *data.shape)
     signs = jax.vmap(still.project)(jax.random.rademacher(key, shape, data.dtype))
-    wholes, halves = _log_volumes(contrasts, signs, settings)
+    wholes, halves = log_volume.estimate(contrasts, signs, settings)
     error = jnp.zeros((), data.dtype)
     if probes > 1:
         sums = jax.lax.stop_gradient(jnp.sum(wholes, axis=1))
         error = jnp.std(sums, ddof=1) / math.sqrt(probes) / 2
     truncation = jnp.abs(jnp.sum(jnp.mean(wholes - halves, axis=0))) / 2
-    value = jnp.sum(_combine(quadratic, jnp.mean(wholes, axis=0), pixels))
+    volume = jnp.mean(wholes, axis=0) + contrasts.level_volume
+    value = jnp.sum(_combine(quadratic, volume, contrasts.degrees))
     return Evidence(value, error, jax.lax.stop_gradient(truncation), solution.residual)
-
-
-class _Settings(NamedTuple):
-    steps: int
-    tolerance: float
-    max_iterations: int
-
-
-@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
-def _log_volumes(
-    contrasts: Contrasts, signs: Array, settings: _Settings
-) -> tuple[Array, Array]:
-    """z^T log(P A P) z for signs (probes, C, H, W), by all and by half of the steps."""
-
-    def probe(images: Array) -> tuple[Array, Array]:
-        volumes = [
-            _quadrature(contrasts, channel, image, settings.steps)
-            for channel, image in enumerate(images)
-        ]
-        wholes, halves = zip(*volumes, strict=True)
-        return jnp.stack(wholes), jnp.stack(halves)
-
-    return jax.lax.map(probe, signs)
-
-
-@_log_volumes.defjvp
-def _log_volumes_jvp(
-    settings: _Settings,
-    primals: tuple[Contrasts, Array],
-    tangents: tuple[Contrasts, Array],
-) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
-    """The derivative of log|A| is the trace of A^-1 dA: no need to go through Lanczos.
-
-    Only who asks for derivatives pays for the solves.
-    """
-    contrasts, signs = primals
-    change, _ = tangents
-
-    def pull(images: Array) -> Array:
-        solution = contrasts.invert(images, settings.tolerance, settings.max_iterations)
-        return contrasts.project(solution.value)
-
-    pulled = jax.lax.map(pull, signs)
-
-    def traces(contrasts: Contrasts) -> Array:
-        spread = jax.lax.map(contrasts.covariance, signs)
-        return jnp.sum(pulled * spread, axis=(2, 3))
-
-    volumes = _log_volumes(contrasts, signs, settings)
-    _, slopes = jax.jvp(traces, (contrasts,), (change,))
-    return volumes, (slopes, slopes)
-
-
-def _quadrature(
-    contrasts: Contrasts, channel: int, image: Array, steps: int
-) -> tuple[Array, Array]:
-    """z^T log(P A P) z of one channel, by all the steps and by half of them."""
-    tori = contrasts.tori
-    spectrum = tori.spectrum[channel : channel + 1]
-    alone = contrasts._replace(tori=Torus(spectrum, tori.error, tori.size))
-
-    def product(flat: Array) -> Array:
-        return alone.covariance(flat.reshape(1, *image.shape)).ravel()
-
-    size = jnp.linalg.norm(image)
-    decompose = decomp.tridiag_sym(steps, custom_vjp=False)
-    tridiagonal = decompose(product, image.ravel() / size)[1]
-
-    def integrate(matrix: Array) -> Array:
-        values, vectors = jnp.linalg.eigh(matrix)
-        # Rounding may leave an eigenvalue below zero that is zero.
-        floor = jnp.finfo(values.dtype).eps * values[-1]
-        logs = jnp.log(jnp.maximum(values, floor))
-        return jnp.square(size) * jnp.sum(jnp.square(vectors[0]) * logs)
-
-    part = max(steps // 2, 1)
-    return integrate(tridiagonal), integrate(tridiagonal[:part, :part])

@@ -4,6 +4,7 @@ The posterior mean, its samples and its variance answer to one set of equations 
 different right-hand sides.
 """
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -17,7 +18,14 @@ from dipgp.gp.colour import ChannelModel, correlate, decorrelate
 from dipgp.gp.conjugate_gradients import MeanSolution
 from dipgp.gp.toeplitz import Torus
 from dipgp.kernels.stationary import Covariance
-from dipgp.observations import LinearMap, Observation, is_stationary
+from dipgp.observations import (
+    Identity,
+    LinearMap,
+    Observation,
+    StationaryFilter,
+    is_stationary,
+    stationary_filter,
+)
 
 Array = jax.Array
 Form = Literal["weights", "field", "dense"]
@@ -118,6 +126,20 @@ class System:
         """(H, W) of the image in pixels."""
         shape = self.image_shape or self.observation.mask.shape
         return shape[0], shape[1]
+
+    @property
+    def unknowns(self) -> int:
+        """In one of the systems of equations that there are."""
+        count = 1 if self.through is None else len(self.covariances)
+        return math.prod(self.grid) * count
+
+    @property
+    def filter(self) -> StationaryFilter | None:
+        """The one of stride 1 that the image is seen through, if it is seen so."""
+        if self.couples_channels:
+            return None
+        found = stationary_filter(self.through or Identity())
+        return found if found.stride == 1 else None
 
     @property
     def couples_channels(self) -> bool:

@@ -27,10 +27,7 @@ from dipgp.gp import conditional_draws, dense, dense_through, probing
 from dipgp.gp.colour import ChannelModel, correlate
 from dipgp.gp.system import FEW_PIXELS, WIDEST_GAP, SolveInfo, System
 from dipgp.observations import (
-    Identity,
-    StationaryFilter,
     seen_evenly,
-    stationary_filter,
     widest_gap,
 )
 
@@ -103,11 +100,10 @@ def choose(system: System) -> Literal["dense", "stationary", "probing", "samples
     if numerics.is_traced((mask, noise_std)):
         return "samples"
     if system.through is not None:
-        unknowns = math.prod(system.grid) * len(system.covariances)
-        if unknowns <= FEW_PIXELS:
+        if system.unknowns <= FEW_PIXELS:
             return "dense"
         whole = system.image_shape == system.observation.values.shape
-        if whole and _filter(system) is not None and seen_evenly(system.observation):
+        if whole and system.filter is not None and seen_evenly(system.observation):
             return "stationary"
         return "probing" if widest_gap(mask) < WIDEST_GAP else "samples"
     if system.tori is None or mask.size <= FEW_PIXELS:
@@ -154,7 +150,7 @@ def _dense(system: System) -> Array:
 
 def _stationary(system: System) -> Array:
     """(C, H, W), the same at all pixels."""
-    seen_through = _filter(system)
+    seen_through = system.filter
     if (
         seen_through is None
         or not seen_evenly(system.observation)
@@ -173,14 +169,6 @@ def _stationary(system: System) -> Array:
     left = left.at[:, 0, 0].set(noise / power[:, 0, 0])
     mean = jnp.fft.irfft2(left, s=system.tori.size)[:, :1, :1]
     return jnp.broadcast_to(mean, (len(spectrum), *system.grid))
-
-
-def _filter(system: System) -> StationaryFilter | None:
-    """The filter of stride 1 that an image is seen through, if that is what it is."""
-    if system.couples_channels:
-        return None
-    found = stationary_filter(system.through or Identity())
-    return found if found.stride == 1 else None
 
 
 def _sampled(

@@ -68,6 +68,21 @@ class Contrasts(NamedTuple):
         """(1, H, W), the noise variances, zero where nothing is observed."""
         return self.mask * jnp.square(self.observation.noise_std)[None]
 
+    @property
+    def degrees(self) -> Array:
+        """How many contrasts a channel has."""
+        return jnp.sum(self.mask) - 1
+
+    @property
+    def level_volume(self) -> Array:
+        """The log of the squared length of what a level adds, 1 at each pixel."""
+        return jnp.log(jnp.sum(self.mask))
+
+    def alone(self, index: int) -> "Contrasts":
+        """Those of one channel."""
+        spectrum = self.tori.spectrum[index : index + 1]
+        return self._replace(tori=Torus(spectrum, self.tori.error, self.tori.size))
+
     def average(self, images: Array) -> Array:
         """Mean over the observed pixels."""
         pixels = jnp.sum(self.mask)

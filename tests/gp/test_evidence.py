@@ -2,10 +2,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from stationary_fields import covariance_matrix, mask_with_hole, random_mask
+from stationary_fields import (
+    covariance_matrix,
+    mask_with_hole,
+    matrix_of,
+    random_mask,
+)
 
 from dipgp import gp, kernels
-from dipgp.observations import Blur
+from dipgp.gp.evidence import estimate
+from dipgp.gp.system import System
+from dipgp.observations import BayerMosaic, Blur, Decimation, observe
 
 GRID = (9, 8)
 MASKS = {"half": random_mask(GRID, 0.6), "a hole": mask_with_hole(GRID)}
@@ -205,16 +212,149 @@ def test_factorised_matrices_have_no_lanczos():
         posterior.log_evidence(jax.random.key(0), method="lanczos")
 
 
-@pytest.mark.slow
-def test_what_is_seen_through_a_map_is_weighed_elsewhere():
+COLOURS = gp.ChannelModel(
+    np.linalg.qr(np.array([[1.0, 1, 0.2], [1, 0, -1], [1, -1, 0.5]]))[0],
+    np.array([2.0, 0.7, 0.3]),
+)
+CROOKED = [[0.0, 0.3, 0.1], [0.2, 0.5, -0.1]]
+THROUGH = {
+    "half": (Decimation(2), (9, 8, 1)),
+    "blur": (Blur(CROOKED), (7, 6, 1)),
+    "mosaic": (BayerMosaic(), (6, 5, 3)),
+    "blurred colours": (Blur(CROOKED, "valid"), (5, 6, 3)),
+}
+
+
+def problem_through(name):
+    """A map, an image's shape, what is seen, its mask, and the channels."""
+    through, shape = THROUGH[name]
+    seen = through.output_shape(shape)
+    mask = random_mask(seen[:2], 0.8) if name != "blur" else np.ones(seen[:2], bool)
+    one = gp.ChannelModel(np.eye(1), np.ones(1))
+    return through, shape, data(seen), mask, COLOURS if shape[2] == 3 else one
+
+
+def evidence_through(hyperparameters, name, values=None, key=0, **settings):
+    through, shape, given, mask, channels = problem_through(name)
     posterior = gp.condition(
-        prior(HYPERPARAMETERS),
-        data(),
-        noise_std=0.2,
-        through=Blur([[0.5, 0.5]]),
-        image_shape=(*GRID, 1),
-        max_iterations=1,
-        reach=12,
+        prior(hyperparameters),
+        given if values is None else values,
+        mask,
+        hyperparameters[2],
+        through=through,
+        image_shape=shape,
+        channels=channels,
+        reach=24,
+        tolerance=1e-9,
     )
-    with pytest.raises(ValueError, match=r"through: expected None.*gp\.select"):
-        posterior.log_evidence()
+    return posterior.log_evidence(jax.random.key(key), **settings)
+
+
+def expected_through(hyperparameters, name, values=None):
+    """The density of what no colour's level changes, one orthonormal basis of it."""
+    lengthscale, variance, noise_std = hyperparameters
+    through, shape, given, mask, channels = problem_through(name)
+    values = given if values is None else values
+    seen = np.flatnonzero(np.broadcast_to(mask[:, :, None], values.shape))
+    rows = matrix_of(through, shape)[seen]
+    k = variance * covariance_matrix(kernels.matern(0.5, lengthscale), shape[:2])
+    colours = (channels.rotation * channels.variances) @ channels.rotation.T
+    matrix = rows @ np.kron(k, colours) @ rows.T + noise_std**2 * np.eye(seen.size)
+    levels = rows @ np.kron(np.ones((len(k), 1)), np.eye(shape[2]))
+    basis = np.linalg.svd(levels)[0][:, shape[2] :]
+    inner, contrasts = basis.T @ matrix @ basis, basis.T @ values.ravel()[seen]
+    quadratic = contrasts @ np.linalg.solve(inner, contrasts)
+    volume = np.linalg.slogdet(2 * np.pi * inner)[1]
+    return -(quadratic + volume + np.linalg.slogdet(levels.T @ levels)[1]) / 2
+
+
+@pytest.mark.parametrize(
+    "name",
+    [n if n == "half" else pytest.param(n, marks=pytest.mark.slow) for n in THROUGH],
+)
+def test_through_a_map_it_is_the_density_of_what_no_level_changes(x64, name):
+    wanted = expected_through(HYPERPARAMETERS, name)
+    found = evidence_through(HYPERPARAMETERS, name)  # dense on small grids
+    assert float(found.value) == pytest.approx(wanted, rel=1e-8)
+    assert found.standard_error == found.truncation == 0
+
+
+def test_through_a_circular_blur_it_is_exact_on_a_torus(x64):
+    _, shape, values, mask, _ = problem_through("blur")
+    rows, columns = np.indices(shape[:2]).reshape(2, -1)
+    down, right = (
+        np.minimum(gap, size - gap)
+        for gap, size in (
+            (np.abs(axis[:, None] - axis[None]), size)
+            for axis, size in zip((rows, columns), shape[:2], strict=True)
+        )
+    )
+    k = prior(HYPERPARAMETERS)
+    process = np.asarray(k(np.stack([down, right], -1).astype(float))) - 0.7
+    blur = matrix_of(Blur(CROOKED), shape)
+    matrix = blur @ process @ blur.T + 0.2**2 * np.eye(rows.size)
+    basis = np.linalg.svd(np.eye(rows.size) - 1 / rows.size)[0][:, :-1]
+    inner, contrasts = basis.T @ matrix @ basis, basis.T @ values.ravel()
+    wanted = -0.5 * (
+        contrasts @ np.linalg.solve(inner, contrasts)
+        + np.linalg.slogdet(2 * np.pi * inner)[1]
+        + np.log(rows.size * np.sum(CROOKED) ** 2)
+    )
+    assert mask.all()
+    found = evidence_through(HYPERPARAMETERS, "blur", method="torus")
+    assert float(found.value) == pytest.approx(wanted, rel=1e-8)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [n if n == "half" else pytest.param(n, marks=pytest.mark.slow) for n in THROUGH],
+)
+def test_through_a_map_random_signs_are_right_within_their_error(x64, name):
+    wanted = expected_through(HYPERPARAMETERS, name)
+    found = evidence_through(HYPERPARAMETERS, name, method="lanczos", probes=40)
+    assert found.truncation < 1e-3
+    assert 0 < found.standard_error < 2
+    assert abs(float(found.value) - wanted) < 3.5 * float(found.standard_error)
+    assert found.residual.shape == (1,)
+    assert np.max(found.residual) < 1e-8
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["half", "mosaic"])
+def test_through_a_map_derivatives_are_those_of_the_density(x64, name):
+    values = problem_through(name)[2]
+
+    @jax.jit
+    def slopes_of(hyperparameters, values):
+        def value(hyperparameters, values):
+            settings = {"method": "lanczos", "probes": 400, "steps": 10}
+            return evidence_through(hyperparameters, name, values, **settings).value
+
+        return jax.grad(value, argnums=(0, 1))(hyperparameters, values)
+
+    at, step = jnp.asarray(HYPERPARAMETERS), 1e-5
+    slopes, pulls = slopes_of(at, jnp.asarray(values))
+    for index in range(3):
+        ends = [
+            expected_through(np.asarray(at.at[index].add(side)), name)
+            for side in (step, -step)
+        ]
+        wanted = (ends[0] - ends[1]) / (2 * step)
+        # Of the trace, random signs know 1 / sqrt(400) of a part.
+        limit = 0.02 * problem_through(name)[3].sum() / HYPERPARAMETERS[index]
+        assert float(slopes[index]) == pytest.approx(wanted, rel=1e-4, abs=limit)
+    moved = values + step * np.arange(values.size).reshape(values.shape)
+    change = expected_through(HYPERPARAMETERS, name, moved)
+    change = (change - expected_through(HYPERPARAMETERS, name, values)) / step
+    found = np.sum(np.asarray(pulls) * np.arange(values.size).reshape(values.shape))
+    assert float(found) == pytest.approx(float(change), rel=1e-2, abs=1e-2)
+
+
+@pytest.mark.parametrize("name", ["half", "mosaic"])
+def test_maps_that_leave_the_torus_are_named(name):
+    through, shape, values, _, channels = problem_through(name)
+    each = (prior(HYPERPARAMETERS),) * shape[2]
+    seen = observe(values, noise_std=0.2)
+    system = System(each, channels, seen, None, "field", 1e-5, 1, through, shape)
+    with pytest.raises(ValueError, match="no blur around the borders"):
+        estimate(system, None, "torus", 1, 1)
