@@ -20,7 +20,7 @@ Array = jax.Array
 
 # Corrections of a solution by its own residual: it is one of the field's equations,
 # whose residual is small where that of the weights need not be.
-CORRECTIONS = 2
+CORRECTIONS = 1
 
 
 @jax.tree_util.register_dataclass

@@ -5,6 +5,7 @@ each fit ends with.
 """
 
 import functools
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -15,11 +16,11 @@ import scipy.optimize
 
 from dipgp import numerics
 from dipgp.gp import arguments, evidence, toeplitz
-from dipgp.gp.colour import ChannelModel, estimate_channels
+from dipgp.gp.colour import ChannelModel
 from dipgp.gp.evidence import Evidence
 from dipgp.gp.system import FEW_PIXELS, Form, System
 from dipgp.kernels.stationary import Covariance, CovarianceLike, as_covariance
-from dipgp.observations import Observation
+from dipgp.observations import LinearMap, Observation
 
 Array = jax.Array
 Family = Callable[[Mapping[str, Any]], CovarianceLike]
@@ -64,6 +65,8 @@ def fit(
     observation: Observation,
     *,
     fit_noise: bool = False,
+    through: LinearMap | None = None,
+    image_shape: tuple[int, ...] | None = None,
     channels: ChannelModel | None = None,
     key: Array | None = None,
     probes: int = evidence.PROBES,
@@ -83,7 +86,10 @@ def fit(
         right up to a factor.
       fit_noise: whether that factor is fitted too, as the parameter "noise_std", the
         root mean square of the noise's standard deviations over the observed pixels.
-      channels: directions and variances of independent channels; estimated by default.
+      through: a map from the image to what is seen of it, as in `condition`.
+      image_shape: (H, W, C) of the image, with a map.
+      channels: directions and variances of independent channels; estimated by default,
+        needed where a map makes another number of channels of them.
       key: of the random signs; needed on grids of more than `FEW_PIXELS` pixels.
       probes: random signs.
       steps: of Lanczos' iteration.
@@ -95,7 +101,8 @@ def fit(
 
     Raises:
       ValueError: on a start that is not positive, on a name used twice, without a key
-        where one is needed, or on a covariance that is not finite at the start.
+        where one is needed, on a map that does not fit what was seen, or on a
+        covariance that is not finite at the start.
     """
     observed = np.asarray(observation.mask) != 0
     spread = np.asarray(observation.noise_std, np.float64)[observed]
@@ -108,12 +115,12 @@ def fit(
         raise ValueError("start: expected at least one parameter, got none")
     for name, value in guess.items():
         numerics.check_positive(f"start[{name!r}]", value)
-    if channels is None:
-        channels = estimate_channels(observation)
+    shape = arguments.shape_of_image(observation, through, image_shape, "automatic")
+    model = arguments.channel_model(channels, observation, shape[2])
     names = tuple(guess)
     first = np.log([guess[name] for name in names])
     unit = observation.noise_std / (guess[NOISE] if fit_noise else 1.0)
-    small = observation.mask.size <= FEW_PIXELS
+    small = math.prod(shape if through else shape[:2]) <= FEW_PIXELS
     if not small and key is None:
         raise ValueError(
             "key: expected a key for the random signs, got None; try jax.random.key(0)"
@@ -128,12 +135,27 @@ def fit(
         return observation._replace(noise_std=noise_std)
 
     def reach_of(logs: np.ndarray) -> tuple[int, int]:
-        height, width = observed.shape
-        return toeplitz.find_reach(covariance_of(np.exp(logs)), (height, width))
+        return toeplitz.find_reach(covariance_of(np.exp(logs)), shape[:2])
 
     def judge(logs: Array, reach: tuple[int, int] | None) -> Evidence:
         values = jnp.exp(logs)
-        system = _system(covariance_of(values), observation_of(values), channels, reach)
+        each = arguments.channel_covariances(covariance_of(values), model, shape[2])
+        tori: toeplitz.Torus | None = None
+        form: Form = "dense"
+        if reach is not None:
+            tori = toeplitz.embed(each, shape[:2], reach, observation.values.dtype)
+            form = "weights" if through is None else "field"
+        system = System(
+            tuple(each),
+            model,
+            observation_of(values),
+            tori,
+            form,
+            TOLERANCE,
+            MAX_ITERATIONS,
+            through,
+            None if through is None else shape,
+        )
         method: evidence.Method = "dense" if small else "lanczos"
         return evidence.estimate(system, key, method, probes, steps)
 
@@ -187,24 +209,6 @@ def fit(
         converged=bool(result.success),
         evaluations=count,
     )
-
-
-def _system(
-    covariance: Covariance,
-    observation: Observation,
-    channels: ChannelModel,
-    reach: tuple[int, int] | None,
-) -> System:
-    """The equations of one covariance, those of a small grid as matrices."""
-    count = observation.values.shape[-1]
-    each = tuple(arguments.channel_covariances(covariance, channels, count))
-    height, width = observation.mask.shape
-    tori = None
-    if reach is not None:
-        grid = (height, width)
-        tori = toeplitz.embed(each, grid, reach, observation.values.dtype)
-    form: Form = "dense" if tori is None else "weights"
-    return System(each, channels, observation, tori, form, TOLERANCE, MAX_ITERATIONS)
 
 
 def _errors(

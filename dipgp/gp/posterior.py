@@ -142,7 +142,7 @@ class Posterior:
         Args:
           key: of the random signs of "lanczos".
           method: a name in `gp.evidence`, or "automatic": "dense" on small grids, else
-            "lanczos".
+            "lanczos". All of them see through maps, "torus" through circular blurs.
           probes: random signs, each a Lanczos run and for derivatives a linear solve.
           steps: of Lanczos' iteration, whose vectors are all kept.
 

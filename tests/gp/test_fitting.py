@@ -4,7 +4,7 @@ import pytest
 from stationary_fields import draw, random_mask
 
 from dipgp import gp, kernels
-from dipgp.observations import observe
+from dipgp.observations import Decimation, gaussian_blur, observe
 
 TRUTH = {"lengthscale": 3.0, "variance": 0.5}
 NOISE_STD = 0.2
@@ -53,6 +53,35 @@ def test_the_evidence_is_level_and_highest_where_it_ends(x64):
     # And what is returned conditions as it is.
     best = gp.condition(found.covariance, observation=found.observation, method="dense")
     assert float(best.log_evidence().value) == pytest.approx(top, rel=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "through",
+    [gaussian_blur(0.7), Decimation(2)],
+    ids=["blurred", "half"],
+)
+def test_hyperparameters_are_those_of_the_image_behind_a_map(x64, through):
+    standardised = []
+    for seed in range(3):
+        image = draw(family(TRUTH), SHAPE, seed)[0][:, :, None]
+        values = np.asarray(through(image))
+        noise = np.random.default_rng(100 + seed).standard_normal(values.shape)
+        found = gp.fit(
+            family,
+            {"lengthscale": 1.0, "variance": 2.0},
+            observe(values + NOISE_STD * noise, noise_std=NOISE_STD),
+            through=through,
+            image_shape=image.shape,
+        )
+        assert found.converged
+        standardised += [
+            np.log(found.parameters[name] / TRUTH[name]) / found.relative_errors[name]
+            for name in TRUTH
+        ]
+    assert np.max(np.abs(standardised)) < 3.5
+    # Six squares of standard normal numbers, in pairs.
+    assert 0.1 < np.mean(np.square(standardised)) < 3
 
 
 def test_a_family_may_have_a_parameter_called_noise_std(x64):
