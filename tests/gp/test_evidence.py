@@ -311,9 +311,9 @@ def test_through_a_circular_blur_it_is_exact_on_a_torus(x64):
 )
 def test_through_a_map_random_signs_are_right_within_their_error(x64, name):
     wanted = expected_through(HYPERPARAMETERS, name)
-    found = evidence_through(HYPERPARAMETERS, name, method="lanczos", probes=40)
+    found = evidence_through(HYPERPARAMETERS, name, method="lanczos", probes=400)
     assert found.truncation < 1e-3
-    assert 0 < found.standard_error < 2
+    assert 0 < found.standard_error < 0.4
     assert abs(float(found.value) - wanted) < 3.5 * float(found.standard_error)
     assert found.residual.shape == (1,)
     assert np.max(found.residual) < 1e-8

@@ -67,7 +67,7 @@ def test_blurred_it_is_the_closed_form_away_from_borders(x64):
     exact = np.diag(left).reshape(shape)
     inside = (slice(7, -7),) * 2
     np.testing.assert_allclose(found.value[inside], exact[inside], rtol=1e-3)
-    # A sharper picture in the same noise tells three times as much.
+    # A sharper picture in the same noise leaves less open.
     sharp = gp.condition(prior, values, noise_std=0.3, reach=24)
     assert found.value[0, 0] > 1.5 * sharp.variance(method="stationary").value[0, 0]
 
