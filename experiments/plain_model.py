@@ -85,23 +85,18 @@ class Model:
         features, _ = split_read_out(self.description)
         return networks.build(features, initialisation="gaussian_process")
 
-    def covariance_given(
-        self, hidden: Variables, z: Array, points: Array | None = None
-    ) -> Array:
-        """Covariance of the outputs given all weights but the read-out's.
+    def features(self, hidden: Variables, z: Array) -> Array:
+        """What the read-out adds up, scaled: outputs are features times N(0, I).
 
         Args:
           hidden: weights of `hidden`.
           z: the input.
-          points: (n,) numbers of the outputs that matter; None for all.
 
         Returns:
-          (n, n).
+          (pixels, width).
         """
         features = self.crop(self.hidden.apply(hidden, z)).reshape(-1, self.width)
-        if points is not None:
-            features = features[points]
-        return self.weight_variance / self.width * (features @ features.T)
+        return math.sqrt(self.weight_variance / self.width) * features
 
     def covariance(self) -> np.ndarray:
         """The reading of infinite width: (pixels, pixels), in 64 bits.

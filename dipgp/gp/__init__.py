@@ -8,6 +8,7 @@ from dipgp.gp.colour import ChannelModel, estimate_channels
 from dipgp.gp.conditional_draws import Samples
 from dipgp.gp.coregionalisation import ChannelFit, fit_channels
 from dipgp.gp.evidence import Evidence
+from dipgp.gp.features import condition_features
 from dipgp.gp.fitting import Fit, fit
 from dipgp.gp.local_evidence import localise
 from dipgp.gp.matrix import MatrixPosterior, condition_matrix
@@ -33,6 +34,7 @@ __all__ = [
     "SolveInfo",
     "Variance",
     "condition",
+    "condition_features",
     "condition_matrix",
     "condition_mixture",
     "draw_prior",

@@ -89,6 +89,11 @@ def _check(covariance: Array, values: Array, observed: Array, noise_std: Array) 
         raise ValueError(
             f"covariance: expected floating-point numbers, got {covariance.dtype}"
         )
+    check_observed(values, observed, noise_std)
+
+
+def check_observed(values: Array, observed: Array, noise_std: Array) -> None:
+    """Raises ValueError where these are not of one set of observed points."""
     if observed.ndim != 1 or not jnp.issubdtype(observed.dtype, jnp.integer):
         raise ValueError(
             "observed: expected the numbers of the observed points, one axis of whole "
