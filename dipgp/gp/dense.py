@@ -90,6 +90,10 @@ def check_memory(unknowns: int, observation: Observation, instead: str) -> None:
 
 def covariance_matrix(table: Array, rows: np.ndarray, columns: np.ndarray) -> Array:
     """K - K(inf) between pixels, from the covariance's `lag_table`: (n, n)."""
+    # Behind a barrier, or XLA works out all n^2 lags while it compiles.
+    rows, columns = jax.lax.optimization_barrier(
+        (jnp.asarray(rows), jnp.asarray(columns))
+    )
     down, right = rows + table.shape[0] // 2, columns + table.shape[1] // 2
     return table[down[:, None] - rows[None, :], right[:, None] - columns[None, :]]
 

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dipgp.gp import dense
+from dipgp.gp import dense, restricted
 from dipgp.gp.colour import ChannelModel
 from dipgp.kernels.stationary import Covariance
 from dipgp.observations import LinearMap, Observation
@@ -54,8 +54,9 @@ def posterior_covariance(
         covariances, observation, channels, through, shape, 'method="probing"'
     )
     size = len(parts.prior)
+    root = jnp.linalg.cholesky(parts.seen_twice)
     both = jax.scipy.linalg.solve_triangular(
-        parts.root, jnp.concatenate([parts.cross, parts.seen_levels], 1), lower=True
+        root, jnp.concatenate([parts.cross, parts.seen_levels], 1), lower=True
     )
     gains, known = both[:, :size], both[:, size:]
     untold = parts.levels.T - known.T @ gains
@@ -69,28 +70,18 @@ def density_of_contrasts(
     channels: ChannelModel,
     through: LinearMap,
     shape: tuple[int, int, int],
-) -> tuple[Array, Array, int]:
+) -> tuple[Array, int]:
     """What the log evidence is made of; arguments as of `posterior_covariance`.
 
     Returns:
-      y^T a, log|G| + log|(A L)^T G^-1 A L|, and the number of contrasts, in the terms
-      of `dipgp.gp.evidence`.
+      The restricted log density of what was seen, and the number of contrasts.
     """
     parts = _multiply_out(
         covariances, observation, channels, through, shape, 'method="lanczos"'
     )
     values = observation.values.ravel()[parts.seen]
-    both = jax.scipy.linalg.solve_triangular(
-        parts.root,
-        jnp.concatenate([values[:, None], parts.seen_levels], axis=1),
-        lower=True,
-    )
-    whitened, known = both[:, 0], both[:, 1:]
-    moments, products = known.T @ known, known.T @ whitened
-    quadratic = whitened @ whitened - products @ jnp.linalg.solve(moments, products)
-    volume = 2 * jnp.sum(jnp.log(jnp.diagonal(parts.root)))
-    volume = volume + jnp.linalg.slogdet(moments)[1]
-    return quadratic, volume, parts.seen.size - shape[2]
+    density = restricted.log_density(parts.seen_twice, values, parts.seen_levels)
+    return density, parts.seen.size - shape[2]
 
 
 class _Parts(NamedTuple):
@@ -101,7 +92,7 @@ class _Parts(NamedTuple):
       levels: L.
       cross: A K.
       seen_levels: A L.
-      root: lower triangular, of G.
+      seen_twice: G.
       seen: indices of the values seen, in an array (h, w, c) that is laid flat.
     """
 
@@ -109,7 +100,7 @@ class _Parts(NamedTuple):
     levels: Array
     cross: Array
     seen_levels: Array
-    root: Array
+    seen_twice: Array
     seen: np.ndarray
 
 
@@ -143,5 +134,4 @@ def _multiply_out(
 
     cross = see(prior)
     gram = see(cross.T) + jnp.diag(noise.ravel()[seen])
-    root = jnp.linalg.cholesky((gram + gram.T) / 2)
-    return _Parts(prior, levels, cross, see(levels), root, seen)
+    return _Parts(prior, levels, cross, see(levels), (gram + gram.T) / 2, seen)

@@ -24,17 +24,18 @@ from typing import Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from dipgp import numerics
 from dipgp.architecture.layers import check_positive_integer
-from dipgp.gp import dense, dense_through, log_volume
+from dipgp.gp import dense, dense_through, log_volume, restricted
 from dipgp.gp.colour import decorrelate
 from dipgp.gp.contrasts_through import ContrastsThrough, see_through
 from dipgp.gp.system import FEW_PIXELS, System
 from dipgp.gp.toeplitz import half_spectrum_counts
 from dipgp.gp.weights import Contrasts
 from dipgp.kernels.stationary import Covariance, lag_grid
-from dipgp.observations import seen_evenly
+from dipgp.observations import LinearMap, Observation, seen_evenly
 
 Array = jax.Array
 Method = Literal["automatic", "dense", "torus", "lanczos"]
@@ -73,9 +74,9 @@ def estimate(
         known = ", ".join(get_args(Method))
         raise ValueError(f"method: expected one of {known}, got {method!r}")
     if method == "automatic":
-        small = system.tori is None or system.unknowns <= FEW_PIXELS
-        known_mask = not numerics.is_traced(system.observation.mask)
-        method = "dense" if small and known_mask else "lanczos"
+        shape = system.image_shape or system.grid
+        few = few_unknowns(system.observation, system.through, shape)
+        method = "dense" if few or system.tori is None else "lanczos"
     if method == "dense":
         return _exact(_dense(system))
     if method == "torus":
@@ -93,6 +94,20 @@ def estimate(
     return _lanczos(system, key, probes, steps)
 
 
+def few_unknowns(
+    observation: Observation, through: LinearMap | None, shape: tuple[int, ...]
+) -> bool:
+    """Whether matrices take seconds.
+
+    They are of the observed pixels; through a map, of the whole image of this shape.
+    Without a known mask there are none.
+    """
+    if numerics.is_traced(observation.mask):
+        return False
+    seen = int(np.count_nonzero(np.asarray(observation.mask)))
+    return (math.prod(shape) if through is not None else seen) <= FEW_PIXELS
+
+
 def _exact(values: Array) -> Evidence:
     """From the log evidence of each channel."""
     zero = jnp.zeros((), values.dtype)
@@ -101,7 +116,12 @@ def _exact(values: Array) -> Evidence:
 
 def _combine(quadratic: Array, volume: Array, contrasts: Array | int) -> Array:
     """The formula at the top from y^T a, both determinants together, and n - c."""
-    return -(quadratic + volume + contrasts * math.log(2 * math.pi)) / 2
+    return -(quadratic + volume) / 2 - _constant(contrasts)
+
+
+def _constant(contrasts: Array | int) -> Array | float:
+    """(n - c) log sqrt(2 pi)."""
+    return contrasts * math.log(2 * math.pi) / 2
 
 
 def _dense(system: System) -> Array:
@@ -112,14 +132,14 @@ def _dense(system: System) -> Array:
     observation = system.observation
     if system.through is not None:
         assert system.image_shape is not None
-        quadratic, volume, contrasts = dense_through.density_of_contrasts(
+        density, contrasts = dense_through.density_of_contrasts(
             system.covariances,
             observation,
             system.channels,
             system.through,
             system.image_shape,
         )
-        return _combine(quadratic, volume, contrasts)[None]
+        return (density - _constant(contrasts))[None]
     rows, columns = dense.observed_pixels(observation)
     noise = jnp.diag(jnp.square(observation.noise_std)[rows, columns])
     height, width = observation.mask.shape
@@ -127,13 +147,10 @@ def _dense(system: System) -> Array:
     def channel(covariance: Covariance, values: Array) -> Array:
         table = dense.lag_table(covariance, (height, width), values.dtype)
         matrix = dense.covariance_matrix(table, rows, columns)
-        root = jnp.linalg.cholesky(matrix + noise)
-        observed = values[rows, columns]
-        both = jnp.stack([observed, jnp.ones_like(observed)], axis=1)
-        whitened = jax.scipy.linalg.solve_triangular(root, both, lower=True)
-        (square, cross), (_, ones) = whitened.T @ whitened
-        volume = 2 * jnp.sum(jnp.log(jnp.diagonal(root))) + jnp.log(ones)
-        return _combine(square - cross**2 / ones, volume, rows.size - 1)
+        density = restricted.log_density(
+            matrix + noise, values[rows, columns], jnp.ones((rows.size, 1), noise.dtype)
+        )
+        return density - _constant(rows.size - 1)
 
     data = decorrelate(observation.values, system.channels)
     pairs = zip(system.covariances, data, strict=True)
