@@ -5,7 +5,6 @@ each fit ends with.
 """
 
 import functools
-import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -18,7 +17,7 @@ from dipgp import numerics
 from dipgp.gp import arguments, evidence, toeplitz
 from dipgp.gp.colour import ChannelModel
 from dipgp.gp.evidence import Evidence
-from dipgp.gp.system import FEW_PIXELS, Form, System
+from dipgp.gp.system import Form, System
 from dipgp.kernels.stationary import Covariance, CovarianceLike, as_covariance
 from dipgp.observations import LinearMap, Observation
 
@@ -76,8 +75,8 @@ def fit(
 ) -> Fit:
     """Climbs the evidence by its gradient, in the logarithms of the parameters.
 
-    On small grids the evidence is exact, on larger ones it comes from random signs that
-    stay the same throughout, so that the search sees a smooth function.
+    Of few observed pixels the evidence is exact; of more it comes from random signs
+    that stay the same throughout, so that the search sees a smooth function.
 
     Args:
       family: from positive parameters by name to a covariance; traced by JAX.
@@ -90,7 +89,8 @@ def fit(
       image_shape: (H, W, C) of the image, with a map.
       channels: directions and variances of independent channels; estimated by default,
         needed where a map makes another number of channels of them.
-      key: of the random signs; needed on grids of more than `FEW_PIXELS` pixels.
+      key: of the random signs; needed for more than `FEW_PIXELS` observed pixels, or
+        with a map unknown numbers.
       probes: random signs.
       steps: of Lanczos' iteration.
       max_evaluations: of the evidence at most.
@@ -120,7 +120,7 @@ def fit(
     names = tuple(guess)
     first = np.log([guess[name] for name in names])
     unit = observation.noise_std / (guess[NOISE] if fit_noise else 1.0)
-    small = math.prod(shape if through else shape[:2]) <= FEW_PIXELS
+    small = evidence.few_unknowns(observation, through, shape)
     if not small and key is None:
         raise ValueError(
             "key: expected a key for the random signs, got None; try jax.random.key(0)"
@@ -180,15 +180,26 @@ def fit(
         report(f"evidence {-float(value):.2f} at {told}")
         return float(value), np.asarray(slope, np.float64)
 
-    at, reach = first, None
+    def scaled(
+        logs: np.ndarray, reach: tuple[int, int] | None, unit: float
+    ) -> tuple[float, np.ndarray]:
+        value, slope = height(logs, reach)
+        return value / unit, slope / unit
+
+    at, reach, steepest = first, None, None
     for _ in range(WIDENINGS):
         if not small:
             down, right = reach_of(at)
             reach = (MARGIN * down, MARGIN * right)
+        if steepest is None:
+            # The first step is as long as the slope. In units of the steepest no
+            # parameter changes by more than a factor of e, and the climb stays on the
+            # hill that the start is on.
+            steepest = max(float(np.max(np.abs(height(at, reach)[1]))), 1.0)
         result = scipy.optimize.minimize(
-            height,
+            scaled,
             at,
-            (reach,),
+            (reach, steepest),
             jac=True,
             method="L-BFGS-B",
             # A factor of a million each way is not a guess any more.
