@@ -18,6 +18,8 @@ side, with wall times:
                matrix of networks of endless width, with borders and phases, with
                phases alone (the middle of a wider network, which takes 5 GB), and
                averaged by lag over inner pixels
+  fits         RBF and ReLU networks with the hyperparameters and the noise that
+               `gp.fit` finds, and the evidence of each
   covariances  of random networks of --kernel_widths, the read-out integrated out, from
                1, 10, 100, ... of --kernel_networks, as a matrix and as its mean by lag
   descents     of the weights of such a network with a sigmoid (Adam 0.01, no noise on
@@ -43,6 +45,7 @@ from absl import flags
 
 from benchmarks import (
     figure6_descent,
+    figure6_fits,
     figure6_networks,
     figure6_options,
     figure6_processes,
@@ -102,6 +105,8 @@ def run(config: Figure6Config, problem: Problem) -> str:
     ]
     formulas = cells.get("formulas", functools.partial(_formulas, problem))
     rows += formulas["rows"]
+    fits = cells.get("fits", functools.partial(_fits, problem))
+    rows += fits["rows"]
     notes = []
     if config.kernel_widths:
         more, table = _kernel_rows(config, problem, cells, folder)
@@ -127,6 +132,10 @@ def _formulas(problem: Problem, report: Report) -> Cell:
     report("processes of plain networks", 0.0)
     usual = figure6_processes.usual_rows(problem)
     return {"rows": usual + figure6_processes.hourglass_rows(problem, report)}
+
+
+def _fits(problem: Problem, report: Report) -> Cell:
+    return {"rows": figure6_fits.fitted_rows(problem, report)}
 
 
 def _kernel_rows(
