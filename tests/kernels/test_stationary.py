@@ -10,6 +10,7 @@ from dipgp import kernels
 from dipgp.kernels.filtering import Filtered
 from dipgp.kernels.shared import Shared
 from dipgp.kernels.stationary import Covariance, Function, as_covariance
+from dipgp.kernels.stretching import Stretched
 
 GRIDS = [(36,), (8, 6)]
 
@@ -49,8 +50,9 @@ def test_the_examples_hold_every_kind_of_covariance():
     # Other tests have covariances of their own.
     everything = every_subclass(Covariance)
     dipgps = {kind for kind in everything if kind.__module__.startswith("dipgp")}
-    # As many axes as its taps, where examples have any number: test_filtering has it.
-    assert found == dipgps - {Filtered}
+    # Examples have any number of axes; these have as many as their taps, and two
+    # (test_filtering and test_stretching have them).
+    assert found == dipgps - {Filtered, Stretched}
 
 
 @functools.cache
