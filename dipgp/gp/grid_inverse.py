@@ -40,12 +40,7 @@ def covariances_seen(tori: Torus, seen: StationaryFilter) -> Array:
       (N, 2 a + 1, 2 b + 1) covariances at lags of -a to a and -b to b samples, as long
       as the tori hold.
     """
-    taps = np.zeros(tori.size)
-    rows, columns = (
-        np.arange(n) % p for n, p in zip(seen.taps.shape, tori.size, strict=True)
-    )
-    np.add.at(taps, (rows[:, None], columns[None, :]), seen.taps)
-    power = jnp.asarray(np.abs(np.fft.rfft2(taps)) ** 2, tori.spectrum.dtype)
+    power = jnp.asarray(seen.power(tori.size), tori.spectrum.dtype)
     by_pixel = jnp.fft.irfft2(tori.spectrum * power[None], s=tori.size)
     down, right = (seen.stride * _lags((p - 1) // 2 // seen.stride) for p in tori.size)
     return by_pixel[:, down[:, None], right[None, :]]

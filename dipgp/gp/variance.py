@@ -26,10 +26,7 @@ from dipgp import numerics
 from dipgp.gp import conditional_draws, dense, dense_through, probing
 from dipgp.gp.colour import ChannelModel, correlate
 from dipgp.gp.system import FEW_PIXELS, WIDEST_GAP, SolveInfo, System
-from dipgp.observations import (
-    seen_evenly,
-    widest_gap,
-)
+from dipgp.observations import seen_evenly, widest_gap
 
 Array = jax.Array
 Report = Callable[[str], None]
