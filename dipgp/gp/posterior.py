@@ -141,8 +141,9 @@ class Posterior:
 
         Args:
           key: of the random signs of "lanczos".
-          method: a name in `gp.evidence`, or "automatic": "dense" on small grids, else
-            "lanczos". All of them see through maps, "torus" through circular blurs.
+          method: a name in `gp.evidence`, or "automatic": "dense" where few pixels are
+            observed (through a map, where the image is small), else "lanczos". All of
+            them see through maps, "torus" through circular blurs.
           probes: random signs, each a Lanczos run and for derivatives a linear solve.
           steps: of Lanczos' iteration, whose vectors are all kept.
 
