@@ -3,18 +3,21 @@
 Most of the tests' time is the compiler's, so its slow optimisations are left out, also
 in the processes that a test starts: XLA's older emitters take half the time, and one
 piece of code less than many. JAX_DISABLE_MOST_OPTIMIZATIONS=0 and an empty XLA_FLAGS in
-the environment test programs as users run them. Linear algebra has one thread, since
-the threads of tests side by side would wait for each other.
+the environment test programs as users run them. Newer releases of jaxlib have no older
+emitters, and end a process that asks for them. Linear algebra has one thread, since the
+threads of tests side by side would wait for each other.
 """
 
+import importlib.metadata
 import os
 from collections.abc import Iterator
 
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
-os.environ.setdefault(
-    "XLA_FLAGS",
-    "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1",
-)
+if importlib.metadata.version("jaxlib").startswith("0.10."):
+    os.environ.setdefault(
+        "XLA_FLAGS",
+        "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1",
+    )
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # OpenBLAS reads it when it is loaded
 
 import jax
