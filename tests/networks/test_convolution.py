@@ -44,11 +44,11 @@ def value_and_gradients(function, stride, padding, x, kernel):
     return y, *pull_back(slope)
 
 
-def assert_equal_to_reference(size, taps, stride, padding):
-    x, kernel = example(size, taps)
+def assert_equal_to_reference(size, taps, stride, padding, filters=4):
+    x, kernel = example(size, taps, channels=(3, filters))
     found = value_and_gradients(convolve, stride, padding, x, kernel)
     expected = value_and_gradients(reference, stride, padding, x, kernel)
-    assert found[0].shape == (*(-(-n // stride) for n in size), 4)
+    assert found[0].shape == (*(-(-n // stride) for n in size), filters)
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-12)
 
@@ -76,6 +76,12 @@ def test_of_images_it_is_the_convolution_of_the_extended_one(
     x64, taps, stride, padding
 ):
     assert_equal_to_reference((7, 10), taps, stride, padding)
+
+
+# In strips of 32 rows and of one row; a signal has one row only.
+@pytest.mark.parametrize("size", [(64, 70), (67, 60), (4000,)], ids=str)
+def test_gradients_of_large_images_are_sums_over_strips(x64, size):
+    assert_equal_to_reference(size, 3, 1, "reflect", filters=40)
 
 
 @pytest.mark.slow
