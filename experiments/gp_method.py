@@ -1,7 +1,6 @@
 """Restoration by a Gaussian process whose hyperparameters the evidence chooses."""
 
 import dataclasses
-import functools
 import itertools
 import time
 from collections.abc import Mapping, Sequence
@@ -10,12 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dipgp import architecture, gp, kernels
+from dipgp import gp, kernels
 from dipgp.observations import Identity, LinearMap
 from experiments.restoration import Request, Restoration
 
-DEPTHS = (1, 2, 4, 8, 16, 32)
-SIGMAS = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6)
 LENGTHSCALES = (1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0, 11.0, 16.0, 22.0)
 SMOOTHNESSES = (0.5, 1.5, 2.5)
 # Folded into the seed's key to estimate variances; networks use small numbers.
@@ -184,11 +181,10 @@ def _candidates(
 ) -> list[tuple[Mapping[str, float], kernels.Covariance]]:
     """Labelled covariances that agree with what the options give."""
     if options.kernel == "dip":
-        depths = DEPTHS if options.depth is None else (options.depth,)
-        sigmas = SIGMAS if options.sigma is None else (options.sigma,)
+        networks = kernels.plain_networks(options.depth, options.sigma)
         return [
-            ({"depth": depth, "sigma": sigma}, network_covariance(depth, sigma))
-            for depth, sigma in itertools.product(depths, sigmas)
+            ({"depth": depth, "sigma": sigma}, covariance)
+            for (depth, sigma), covariance in networks.items()
         ]
     given = options.lengthscale
     lengthscales = LENGTHSCALES if given is None else (given,)
@@ -198,10 +194,3 @@ def _candidates(
         ({"smoothness": nu, "lengthscale": size}, kernels.matern(nu, size))
         for nu, size in itertools.product(SMOOTHNESSES, lengthscales)
     ]
-
-
-@functools.cache
-def network_covariance(depth: int, sigma: float) -> kernels.Covariance:
-    """That of a plain ReLU network of `depth` layers on noise of width `sigma`."""
-    net = architecture.conv_net(depth)
-    return kernels.covariance(net, input=kernels.gaussian(sigma))

@@ -14,7 +14,7 @@ import numpy as np
 from dipgp import gp, kernels
 from dipgp.gp.colour import correlate, decorrelate
 from dipgp.gp.mixture import TOLERANCE
-from experiments.gp_method import GPOptions, network_covariance
+from experiments.gp_method import GPOptions
 from experiments.restoration import Request, Restoration
 
 # Of the covariance that is stretched, where the options give none.
@@ -72,7 +72,7 @@ def restore(request: Request, options: GPOptions) -> Restoration:
 @functools.cache
 def candidates(depth: int, sigma: float) -> tuple[kernels.Covariance, ...]:
     """The stretched and the unoriented covariances."""
-    plain = network_covariance(depth, sigma)
+    plain = kernels.plain_network(depth, sigma)
     angles = [math.pi * step / DIRECTIONS for step in range(DIRECTIONS)]
     oriented = [kernels.stretch(plain, a, s) for s in STRETCHES for a in angles]
     return (plain, kernels.stretch(plain, 0.0, WIDENED, WIDENED), *oriented)

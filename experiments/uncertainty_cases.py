@@ -12,7 +12,7 @@ from dipgp.inference.stopping import hold_out
 from dipgp.observations import Observation
 from dipgp.summaries import calibration
 from dipgp.summaries.calibration import Residuals
-from experiments import gp_method, image_tasks
+from experiments import image_tasks
 from experiments.common import require
 from experiments.restoration import Restoration
 from experiments.uncertainty_options import UncertaintyConfig
@@ -148,7 +148,7 @@ def draw_pictures(config: UncertaintyConfig) -> np.ndarray:
     assert sigma is not None
     assert amplitude is not None
     # In units of its own spread around the level, as `gp.select` takes it.
-    shape = kernels.batch_norm(gp_method.network_covariance(depth, sigma))
+    shape = kernels.batch_norm(kernels.plain_network(depth, sigma))
     side = config.prior_side
     draws = gp.draw_prior(
         jax.random.fold_in(jax.random.key(config.seed), _PRIOR),

@@ -23,6 +23,7 @@ from dipgp.kernels.layers import (
     skip,
 )
 from dipgp.kernels.nonlinearities import erf, leaky_relu, relu
+from dipgp.kernels.plain_networks import plain_network, plain_networks
 from dipgp.kernels.resampling import downsample, upsample
 from dipgp.kernels.stationary import Covariance, as_covariance, lag_grid, variance
 from dipgp.kernels.stretching import stretch
@@ -50,6 +51,8 @@ __all__ = [
     "matern",
     "normalize",
     "ntk",
+    "plain_network",
+    "plain_networks",
     "rate_for_mean",
     "rbf",
     "relu",
