@@ -58,6 +58,7 @@ from benchmarks.figure6_processes import Row
 from experiments import common, reporting
 from experiments.cells import Cell, Cells
 from experiments.restoration import Report
+from experiments.run_folders import open_run_folders
 
 flags.adopt_module_key_flags(figure6_options)
 
@@ -88,7 +89,11 @@ def run(config: Figure6Config, problem: Problem) -> str:
     Raises:
       UserError: on a folder that cannot be written to, before anything is computed.
     """
-    folder = reporting.create_run_folders(config.output_dir, ["run"])["run"]
+    with open_run_folders(config.output_dir, ["run"]) as folders:
+        return _run(config, problem, folders["run"])
+
+
+def _run(config: Figure6Config, problem: Problem, folder: Path) -> str:
     settings = dataclasses.asdict(config)
     settings["image"] = [problem.image.tolist(), problem.mask.tolist()]
     idle = (

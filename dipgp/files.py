@@ -1,8 +1,12 @@
 """Files as wholes: reading with clear refusals, writing all or nothing."""
 
 import os
+import shutil
 import tempfile
 from pathlib import Path
+
+# Folders of files that are not yet whole.
+_UNFINISHED = ".writing-"
 
 
 def read_file(path: str | os.PathLike[str], expected: str) -> bytes:
@@ -42,11 +46,24 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
       content: all of its bytes.
 
     Raises:
-      OSError: where the file cannot be written; nothing is left behind then.
+      OSError: where the file cannot be written, naming it; nothing is left behind then.
     """
     path = Path(path)
-    # In the same folder, since replacing is atomic within one file system only.
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as folder:
-        whole = Path(folder) / path.name
-        whole.write_bytes(content)
-        os.replace(whole, path)
+    try:
+        # In the same folder, since replacing is atomic within one file system only.
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=_UNFINISHED) as folder:
+            whole = Path(folder) / path.name
+            whole.write_bytes(content)
+            os.replace(whole, path)
+    except OSError as error:  # of a full disk, it names no file
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Removes what writers that were killed have left in a folder.
+
+    Args:
+      folder: one into which nobody is writing.
+    """
+    for unfinished in folder.glob(f"{_UNFINISHED}*"):
+        shutil.rmtree(unfinished, ignore_errors=True)

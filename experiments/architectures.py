@@ -57,6 +57,7 @@ from experiments import (
     common,
     reporting,
 )
+from experiments.architectures_cases import Problem
 from experiments.architectures_fall import Fall
 from experiments.architectures_options import (
     ArchitecturesConfig,
@@ -64,6 +65,7 @@ from experiments.architectures_options import (
     config_from_flags,
 )
 from experiments.cells import Cell, Cells
+from experiments.run_folders import open_run_folders
 
 flags.adopt_module_key_flags(architectures_options)
 
@@ -84,7 +86,11 @@ def run(config: ArchitecturesConfig) -> Record:
       Interrupted: where the run was asked to end; what is done is kept.
     """
     problem = architectures_cases.make_problem(config)
-    folder = reporting.create_run_folders(config.output_dir, ["run"])["run"]
+    with open_run_folders(config.output_dir, ["run"]) as folders:
+        return _run(config, problem, folders["run"])
+
+
+def _run(config: ArchitecturesConfig, problem: Problem, folder: Path) -> Record:
     cells = _open_cells(folder / "cells.json", config)
     plain = {
         depth: architectures_fall.fall(

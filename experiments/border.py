@@ -46,6 +46,7 @@ from dipgp.figures import Figure, Panel, bands, overview, save_figure
 from dipgp.files import write_atomically
 from experiments import common, reporting
 from experiments.common import require
+from experiments.run_folders import open_run_folders
 
 DIMENSIONS = flags.DEFINE_integer("dimensions", 1, "1 for a signal, 2 for an image.")
 PIXELS = flags.DEFINE_integer(
@@ -146,7 +147,11 @@ def run(config: BorderConfig) -> Record:
     Raises:
       UserError: on a folder that cannot be written to, before anything is computed.
     """
-    folder = reporting.create_run_folders(config.output_dir, ["border"])["border"]
+    with open_run_folders(config.output_dir, ["border"]) as folders:
+        return _run(config, folders["border"])
+
+
+def _run(config: BorderConfig, folder: Path) -> Record:
     shape = (config.pixels,) * config.dimensions
     gaps: dict[tuple[str, str], np.ndarray] = {}
     # In 64 bits, so that what is left inside is the rules' and not rounding.

@@ -39,26 +39,28 @@ class Cells:
         decisive = dict(settings)
         for name in idle:
             del decisive[name]
-        text = json.dumps(reporting.plain(decisive), sort_keys=True)
-        self._fingerprint = hashlib.sha256(text.encode()).hexdigest()
+        self._fingerprint = _checksum(reporting.plain(decisive))
         self._path = path
         self._done: dict[str, Cell] = {}
         if resume and path.exists():
-            kept = self._read()
-            if kept.get("fingerprint") != self._fingerprint:
-                raise common.UserError(
-                    f"--resume: expected {path} to be of the same settings; choose "
-                    "another --output_dir, or start afresh without --resume"
-                )
-            self._done = kept["cells"]
+            self._done = self._read()
 
-    def _read(self) -> dict[str, Any]:
+    def _read(self) -> dict[str, Cell]:
+        advice = "choose another --output_dir, or start afresh without --resume"
         try:
             kept = json.loads(self._path.read_text())
-        except (OSError, ValueError) as error:
-            expected = f"a readable {self._path}, got {error}"
+            cells, checksum = kept["cells"], kept["checksum"]
+        except (OSError, ValueError, TypeError, LookupError) as error:
+            expected = f"a readable {self._path}, got {error!r}; {advice}"
             raise common.UserError(f"--resume: expected {expected}") from error
-        return kept if isinstance(kept, dict) else {}
+        if checksum != _checksum(cells):
+            expected = f"an undamaged {self._path}, got another checksum; {advice}"
+            raise common.UserError(f"--resume: expected {expected}")
+        if kept.get("fingerprint") != self._fingerprint:
+            raise common.UserError(
+                f"--resume: expected {self._path} to be of the same settings; {advice}"
+            )
+        return cells
 
     def __contains__(self, name: str) -> bool:
         """Whether the cell of that name is done."""
@@ -91,6 +93,15 @@ class Cells:
                 cell = reporting.plain(compute(told))
             assert isinstance(cell, dict)
             self._done[name] = cell
-            kept = {"fingerprint": self._fingerprint, "cells": self._done}
+            kept = {
+                "fingerprint": self._fingerprint,
+                "checksum": _checksum(self._done),
+                "cells": self._done,
+            }
             reporting.write_json(self._path, kept)
         return self._done[name]
+
+
+def _checksum(plain: object) -> str:
+    """Of JSON values, whatever order names are in."""
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()

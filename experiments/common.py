@@ -3,11 +3,14 @@
 The flags are defined here once, since absl refuses a second definition in one process.
 """
 
+import contextlib
 import functools
 import glob
 import math
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -307,17 +310,44 @@ def _run(run: Callable[[], int], arguments: Sequence[str]) -> int:
                 f"{arguments[1]}: expected flags only, got an argument that belongs to "
                 "none; quote patterns, as in --image='photos/*.png'"
             )
-        return run()
+        with _termination_as_from_the_keyboard():
+            return run()
     except Interrupted as interrupted:
         _complain(interrupted)
         return 130
     except KeyboardInterrupt:
-        _complain("stopped by the keyboard; what was not yet written is lost")
+        _complain(f"stopped; {_what_is_left()}")
         return 130
-    except (ValueError, OSError) as error:
+    except OSError as error:
+        logging.debug("where the error arose", exc_info=True)
+        told = f"{error.filename}: {error.strerror}; {_what_is_left()}"
+        _complain(told if error.filename else error)
+        return 2
+    except ValueError as error:
         logging.debug("where the error arose", exc_info=True)
         _complain(error)
         return 2
+
+
+@contextlib.contextmanager
+def _termination_as_from_the_keyboard() -> Iterator[None]:
+    """SIGTERM raises KeyboardInterrupt, so that files are whole and a word is said."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _what_is_left() -> str:
+    """What became of a run that ended early, and how to go on with it."""
+    read = flags.FLAGS.get_key_flags_for_module(sys.argv[0])
+    if any(flag.name == "resume" for flag in read):
+        return "what was written is whole, and --resume goes on from it"
+    return "what was not yet written is lost"
 
 
 def _complain(error: object) -> None:

@@ -38,6 +38,7 @@ import dataclasses
 import io
 import math
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -56,6 +57,7 @@ from experiments.early_stopping_options import (
     config_from_flags,
 )
 from experiments.early_stopping_training import Prediction, Problem
+from experiments.run_folders import open_run_folders
 
 flags.adopt_module_key_flags(early_stopping_options)
 
@@ -75,7 +77,11 @@ def run(config: EarlyStoppingConfig) -> Record:
     Raises:
       UserError: on a folder that cannot be written to, before anything is computed.
     """
-    folder = reporting.create_run_folders(config.output_dir, ["run"])["run"]
+    with open_run_folders(config.output_dir, ["run"]) as folders:
+        return _run(config, folders["run"])
+
+
+def _run(config: EarlyStoppingConfig, folder: Path) -> Record:
     problem = early_stopping_training.make_problem(config)
     prediction = early_stopping_training.predict(config, problem)
     iterations = len(prediction.error) - 1

@@ -51,6 +51,7 @@ from experiments.equivalence_cells import Problem
 from experiments.equivalence_options import EquivalenceConfig, config_from_flags
 from experiments.equivalence_scores import Estimate, power_law, relative_rmse
 from experiments.restoration import Report
+from experiments.run_folders import open_run_folders
 
 flags.adopt_module_key_flags(equivalence_options)
 
@@ -76,7 +77,11 @@ def run(config: EquivalenceConfig) -> Record:
     Raises:
       UserError: on a folder that cannot be written to, before anything is computed.
     """
-    folder = reporting.create_run_folders(config.output_dir, ["run"])["run"]
+    with open_run_folders(config.output_dir, ["run"]) as folders:
+        return _run(config, folders["run"])
+
+
+def _run(config: EquivalenceConfig, folder: Path) -> Record:
     cells = _open_cells(folder / "cells.json", config)
     rows, by_channels, langevin, drawn = [], {}, [], []
     for task in config.tasks:

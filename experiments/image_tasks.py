@@ -22,6 +22,7 @@ from experiments.gp_method import GPOptions
 from experiments.network_settings import NetworkSettings, Running
 from experiments.restoration import Request, Restoration
 from experiments.results import Record, Result
+from experiments.run_folders import open_run_folders
 
 # Stands in an observation whose noise a method is to estimate: one grey level.
 STARTING_NOISE_STD = 1.0 / common.GREY_LEVELS
@@ -208,27 +209,27 @@ def restore_images(
     with jax.enable_x64(config.float64):
         for path in images.values():
             _open_problem(path, prepare)  # bad input shows before hours of computing
-        folders = reporting.create_run_folders(config.output_dir, list(images))
-        records: list[Record] = []
-        for number, (name, path) in enumerate(images.items(), start=1):
-            common_facts: Record = {
-                "experiment": experiment,
-                "image": name,
-                "path": None if path is None else str(path),
-            }
-            done = _finished(config, folders[name], common_facts)
-            if done is None:
-                problem = _open_problem(path, prepare)
+        with open_run_folders(config.output_dir, list(images)) as folders:
+            records: list[Record] = []
+            for number, (name, path) in enumerate(images.items(), start=1):
                 title = f"{number}/{len(images)} {name}"
-                done = _restore_image(
-                    config, title, folders[name], problem, assess, common_facts
-                )
-            for record in done:
-                _print_line(name, record)
-            records += done
-    if len(images) > 1:
-        columns = [*_scores(records[0]), "seconds"]
-        print(reporting.write_table(Path(config.output_dir), records, columns))
+                facts: Record = {
+                    "experiment": experiment,
+                    "image": name,
+                    "path": None if path is None else str(path),
+                }
+                done = _finished(config, folders[name], facts)
+                if done is None:
+                    problem = _open_problem(path, prepare)
+                    done = _restore_image(
+                        config, title, folders[name], problem, assess, facts
+                    )
+                for record in done:
+                    _print_line(name, record)
+                records += done
+            if len(images) > 1:
+                columns = [*_scores(records[0]), "seconds"]
+                print(reporting.write_table(Path(config.output_dir), records, columns))
     return records
 
 
@@ -305,6 +306,8 @@ def _finished(
             text = results.metrics_file(folder, method, config.methods).read_text()
             record = json.loads(text)
         except (OSError, ValueError):
+            return None
+        if not isinstance(record, dict):
             return None
         same = _comparable(record.get("configuration")) == _comparable(
             reporting.plain(dataclasses.asdict(config))

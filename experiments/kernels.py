@@ -46,6 +46,7 @@ Exit status: 0 the claim holds, 1 it does not, 2 bad input.
 """
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -57,6 +58,7 @@ from dipgp.files import write_atomically
 from experiments import common, kernels_options, reporting
 from experiments.kernels_cases import Case, Comparison, compare, expected_maximum
 from experiments.kernels_options import KernelsConfig, config_from_flags
+from experiments.run_folders import open_run_folders
 
 flags.adopt_module_key_flags(kernels_options)
 
@@ -90,7 +92,11 @@ def run(config: KernelsConfig) -> Record:
     Raises:
       UserError: on a folder that cannot be written to, before anything is computed.
     """
-    folder = reporting.create_run_folders(config.output_dir, ["kernels"])["kernels"]
+    with open_run_folders(config.output_dir, ["kernels"]) as folders:
+        return _run(config, folders["kernels"])
+
+
+def _run(config: KernelsConfig, folder: Path) -> Record:
     chosen = _cases(config)
     print(reporting.markdown(_COLUMNS, []), end="", flush=True)
     done, rows = [], []

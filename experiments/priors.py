@@ -27,6 +27,7 @@ Exit status: 0 done, 2 bad input.
 import dataclasses
 import math
 import time
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -40,6 +41,7 @@ from dipgp.files import write_atomically
 from experiments import common, flag_values, reporting
 from experiments.common import require
 from experiments.plain_model import Model
+from experiments.run_folders import open_run_folders
 
 PRIOR_CASES = flags.DEFINE_list(
     "prior_cases", ["2:1", "2:4", "8:1", "8:4"], "Pairs sigma:depth."
@@ -119,7 +121,11 @@ def run(config: PriorsConfig) -> Record:
     Raises:
       UserError: on a folder that cannot be written to, before anything is computed.
     """
-    folder = reporting.create_run_folders(config.output_dir, ["run"])["run"]
+    with open_run_folders(config.output_dir, ["run"]) as folders:
+        return _run(config, folders["run"])
+
+
+def _run(config: PriorsConfig, folder: Path) -> Record:
     rows, above, below, frames = [], [], [], []
     for number, (sigma, depth) in enumerate(config.cases):
         title = f"sigma {sigma:g}, depth {depth}"

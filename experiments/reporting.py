@@ -1,4 +1,4 @@
-"""What a run tells: folders, JSON files, tables, versions, progress."""
+"""What a run tells: JSON files, tables, versions, progress."""
 
 import contextlib
 import importlib.metadata
@@ -6,7 +6,6 @@ import json
 import math
 import platform
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,7 +15,6 @@ import rich.markup
 import rich.progress
 
 from dipgp.files import write_atomically
-from experiments.common import UserError
 from experiments.restoration import Report
 
 TABLE_FILES = ("table.md", "table.json")
@@ -24,38 +22,6 @@ SECONDS_BETWEEN_LINES = 30
 
 _UNITS = {"psnr": " dB", "seconds": " s"}
 _DECIMALS = {"psnr": 2, "ssim": 4, "seconds": 1}
-
-
-def create_run_folders(output_dir: str, names: Sequence[str]) -> dict[str, Path]:
-    """Creates the folders of a run's results and sees that they can be written to.
-
-    Args:
-      output_dir: the run's folder.
-      names: the images'. One image's results go into the run's folder itself, several
-        images' into a folder each.
-
-    Returns:
-      Name to folder.
-
-    Raises:
-      UserError: where a folder cannot be created or written to.
-    """
-    run_folder = Path(output_dir)
-    folders = {name: run_folder / name for name in names}
-    if len(names) == 1:
-        folders = dict.fromkeys(names, run_folder)
-    for folder in (run_folder, *folders.values()):
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=folder):
-                pass
-        except OSError as error:
-            found = "a file" if folder.is_file() else error.strerror
-            raise UserError(
-                f"--output_dir={output_dir}: expected a folder that can be written to, "
-                f"got {found} ({folder})"
-            ) from error
-    return folders
 
 
 def write_json(path: Path, record: object) -> None:

@@ -58,6 +58,7 @@ from experiments import (
 from experiments.plain_model import Model
 from experiments.plain_process import Curve
 from experiments.restoration import Report
+from experiments.run_folders import open_run_folders
 from experiments.toy_1d_options import ToyConfig, config_from_flags
 
 flags.adopt_module_key_flags(toy_1d_options)
@@ -99,7 +100,11 @@ def run(config: ToyConfig) -> Record:
     Raises:
       UserError: on a folder that cannot be written to, before anything is computed.
     """
-    folder = reporting.create_run_folders(config.output_dir, ["toy_1d"])["toy_1d"]
+    with open_run_folders(config.output_dir, ["toy_1d"]) as folders:
+        return _run(config, folders["toy_1d"])
+
+
+def _run(config: ToyConfig, folder: Path) -> Record:
     truth = small_examples.signal(config.points)
     key = jax.random.fold_in(jax.random.key(config.seed), _POINTS)
     mask = small_examples.choose_points(key, config.points, config.observed_fraction)

@@ -49,7 +49,7 @@ Exit status: 0 done, 1 a method did not converge, 2 bad input, 130 interrupted.
 """
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +69,7 @@ from experiments import (
     uncertainty_scores,
 )
 from experiments.restoration import Report, Request, Restoration
+from experiments.run_folders import open_run_folders
 from experiments.uncertainty_cases import Case
 from experiments.uncertainty_options import UncertaintyConfig, config_from_flags
 
@@ -110,7 +111,17 @@ def _score_pictures(config: UncertaintyConfig) -> list[Record]:
 
     for path in images.values():
         open_case(path)  # bad input shows before hours of computing
-    folders = reporting.create_run_folders(config.output_dir, list(images))
+    with open_run_folders(config.output_dir, list(images)) as folders:
+        return _score_each(config, images, folders, open_case)
+
+
+def _score_each(
+    config: UncertaintyConfig,
+    images: Mapping[str, Path | None],
+    folders: Mapping[str, Path],
+    open_case: Callable[[Path | None], Case],
+) -> list[Record]:
+    """Scores the methods on each picture and writes its results, and a table."""
     records: list[Record] = []
     rows = []
     for number, (name, path) in enumerate(images.items(), start=1):
@@ -137,7 +148,11 @@ def _score_pictures(config: UncertaintyConfig) -> list[Record]:
 
 
 def _score_draws(config: UncertaintyConfig) -> list[Record]:
-    folder = reporting.create_run_folders(config.output_dir, ["draws"])["draws"]
+    with open_run_folders(config.output_dir, ["draws"]) as folders:
+        return _score_drawn(config, folders["draws"])
+
+
+def _score_drawn(config: UncertaintyConfig, folder: Path) -> list[Record]:
     found: dict[str, list[Record]] = {}
     shown: tuple[Case, Restorations] | None = None
     with reporting.progress("draws from the prior") as report:

@@ -19,7 +19,6 @@ import contextlib
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,13 +29,11 @@ import jax.numpy as jnp
 import jaxlib
 import numpy as np
 
-from dipgp.files import read_file, write_atomically
+from dipgp.files import read_file, remove_unfinished, write_atomically
 
 _FORMAT = 1
 _PATTERN = "step-*.checkpoint"
 _ABSENT = "nothing of that name"
-# What a writer that was killed leaves behind.
-_UNFINISHED = ".writing-*"
 
 
 class CheckpointError(ValueError):
@@ -140,8 +137,7 @@ class Checkpoints:
         for other in steps:
             if other not in kept:
                 self._path(other).unlink(missing_ok=True)
-        for unfinished in self.folder.glob(_UNFINISHED):
-            shutil.rmtree(unfinished, ignore_errors=True)
+        remove_unfinished(self.folder)
 
     def restore(self, template: Any) -> Restored | None:
         """Reads the latest sound step.
@@ -172,7 +168,7 @@ class Checkpoints:
         if warnings:
             raise CheckpointError(
                 f"{self.folder}: expected a sound checkpoint, got none: "
-                f"{'; '.join(warnings)}"
+                f"{'; '.join(warnings)}; start afresh, or take another folder"
             )
         return None
 

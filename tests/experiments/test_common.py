@@ -1,5 +1,9 @@
+import errno
+import signal
+
 import numpy as np
 import pytest
+from absl import flags
 
 from dipgp.images import save_image
 from experiments import common
@@ -170,9 +174,28 @@ class TestExpandImages:
             common.open_image(tmp_path / "absent.png")
 
 
-def test_the_keyboard_ends_a_run_with_a_sentence(binary, capsys):
-    def run():
-        raise KeyboardInterrupt
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_request_to_end_is_answered_with_a_sentence(binary, capsys, number):
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        assert binary(lambda: signal.raise_signal(number)) == 130
+    finally:
+        signal.signal(signal.SIGINT, previous)
+    assert (
+        capsys.readouterr().err == "Error: stopped; what was not yet written is lost\n"
+    )
 
-    assert binary(run) == 130
-    assert capsys.readouterr().err.startswith("Error: stopped by the keyboard")
+
+def test_who_reads_resume_is_told_of_it(binary, capsys, monkeypatch):
+    class Flag:
+        name = "resume"
+
+    monkeypatch.setattr(flags.FLAGS, "get_key_flags_for_module", lambda _: [Flag])
+
+    def run():
+        raise OSError(errno.ENOSPC, "No space left on device", "run/restored.png")
+
+    assert binary(run) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("Error: run/restored.png: No space left on device; what was")
+    assert told.endswith("--resume goes on from it\n")

@@ -1,45 +1,10 @@
 import json
 import math
-import tempfile
 
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
 from experiments import reporting
-from experiments.common import UserError
-
-
-class TestCreateRunFolders:
-    def test_one_image_needs_no_folder_of_its_own(self, tmp_path):
-        folders = reporting.create_run_folders(str(tmp_path / "run"), ["a"])
-        assert folders == {"a": tmp_path / "run"}
-        assert not list((tmp_path / "run").iterdir())
-
-    def test_several_images_get_a_folder_each(self, tmp_path):
-        folders = reporting.create_run_folders(str(tmp_path / "deep/run"), ["a", "b"])
-        assert folders["b"] == tmp_path / "deep/run/b"
-        assert all(folder.is_dir() for folder in folders.values())
-
-    def test_a_folder_may_exist(self, tmp_path):
-        assert reporting.create_run_folders(str(tmp_path), ["a"]) == {"a": tmp_path}
-
-    @pytest.mark.parametrize("name", ["file", "file/run"])
-    def test_a_file_is_refused(self, tmp_path, name):
-        (tmp_path / "file").touch()
-        with pytest.raises(
-            UserError, match=f"--output_dir=.*{name}: expected a folder"
-        ):
-            reporting.create_run_folders(str(tmp_path / name), ["a"])
-
-    def test_a_folder_that_cannot_be_written_to_is_refused(self, tmp_path, monkeypatch):
-        def refuse(**_):
-            raise PermissionError(13, "Permission denied")
-
-        # Permissions would not stop a test that the superuser runs.
-        monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
-        with pytest.raises(UserError, match="written to, got Permission denied"):
-            reporting.create_run_folders(str(tmp_path), ["a"])
 
 
 class TestWriteJson:
