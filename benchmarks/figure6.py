@@ -55,9 +55,10 @@ from benchmarks.figure6_networks import INPUTS
 from benchmarks.figure6_options import Figure6Config, config_from_flags
 from benchmarks.figure6_problem import Problem, load
 from benchmarks.figure6_processes import Row
+from dipgp import progress
+from dipgp.progress import Report
 from experiments import common, reporting
 from experiments.cells import Cell, Cells
-from experiments.restoration import Report
 from experiments.run_folders import open_run_folders
 
 flags.adopt_module_key_flags(figure6_options)
@@ -153,7 +154,7 @@ def _kernel_rows(
         config.kernel_widths, config.kernel_networks, strict=True
     ):
         key = jax.random.fold_in(root, channels)
-        with reporting.progress(f"{channels} channels, random networks") as report:
+        with progress.show(f"{channels} channels, random networks") as report:
             found = figure6_networks.estimate(
                 problem,
                 channels,

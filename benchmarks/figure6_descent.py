@@ -12,8 +12,8 @@ from dipgp import architecture, networks
 from dipgp.inference import descent, guard, loop
 from dipgp.networks.build import Variables
 from dipgp.observations import Observation, mean_squared_error, observe
+from dipgp.progress import Report
 from experiments.cells import Cell
-from experiments.restoration import Report
 
 Array = jax.Array
 

@@ -18,7 +18,7 @@ from benchmarks.figure6_processes import (
 from dipgp import architecture, gp, kernels
 from dipgp.gp.fitting import Family
 from dipgp.observations import observe
-from experiments.restoration import Report
+from dipgp.progress import Report
 
 DEPTHS = (1, 2, 4, 8, 16)
 # Where all climbs start: noise in the image's units.

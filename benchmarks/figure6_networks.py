@@ -27,8 +27,8 @@ from benchmarks.figure6_processes import hourglass
 from dipgp import networks
 from dipgp.files import write_atomically
 from dipgp.networks.read_out import split_read_out
+from dipgp.progress import Report
 from experiments.cells import Cell, Cells
-from experiments.restoration import Report
 
 Array = jax.Array
 Shape = tuple[int, int]

@@ -14,7 +14,7 @@ from benchmarks.figure6_lags import mean_by_lag
 from benchmarks.figure6_problem import Problem
 from dipgp import architecture, gp, kernels, networks
 from dipgp.observations import observe
-from experiments.restoration import Report
+from dipgp.progress import Report
 
 Row = dict[str, object]
 

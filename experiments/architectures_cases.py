@@ -15,6 +15,7 @@ import numpy as np
 from dipgp import architecture, gp, kernels, networks
 from dipgp.images import add_noise
 from dipgp.observations import Observation, observe
+from dipgp.progress import Report
 from dipgp.summaries import psnr
 from experiments import common, network_method, small_examples
 from experiments.architectures_fall import fall
@@ -24,7 +25,7 @@ from experiments.images_as_text import to_text
 from experiments.network_recipe import hourglass
 from experiments.network_settings import NetworkSettings
 from experiments.priors import scaled
-from experiments.restoration import Report, Request
+from experiments.restoration import Request
 
 # What keys are for; each is folded from the seed's by its number.
 _PROCESS, _INPUT, _WEIGHTS = range(3)

@@ -39,7 +39,7 @@ import jax
 import numpy as np
 from absl import flags
 
-from dipgp import kernels
+from dipgp import kernels, progress
 from dipgp.architecture import Architecture, Linear, autoencoder, conv_net, skip_net
 from dipgp.architecture.layers import Padding
 from dipgp.figures import Figure, Panel, bands, overview, save_figure
@@ -155,7 +155,7 @@ def _run(config: BorderConfig, folder: Path) -> Record:
     shape = (config.pixels,) * config.dimensions
     gaps: dict[tuple[str, str], np.ndarray] = {}
     # In 64 bits, so that what is left inside is the rules' and not rounding.
-    with jax.enable_x64(True), reporting.progress("border") as report:
+    with jax.enable_x64(True), progress.show("border") as report:
         input = kernels.gaussian(config.sigma)
         for padding in get_args(Padding):
             if padding not in config.paddings:

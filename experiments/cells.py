@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from dipgp import progress
+from dipgp.progress import Report
 from experiments import common, reporting
-from experiments.restoration import Report
 
 Cell = dict[str, Any]
 
@@ -89,7 +90,7 @@ class Cells:
         """
         if name not in self._done:
             shown = contextlib.nullcontext(report) if report else None
-            with shown or reporting.progress(name) as told:
+            with shown or progress.show(name) as told:
                 cell = reporting.plain(compute(told))
             assert isinstance(cell, dict)
             self._done[name] = cell

@@ -44,6 +44,7 @@ from typing import Any
 import numpy as np
 from absl import flags
 
+from dipgp import progress
 from dipgp.figures import Curve, Plot, plots, save_figure
 from dipgp.files import write_atomically
 from experiments import (
@@ -95,7 +96,7 @@ def _run(config: EarlyStoppingConfig, folder: Path) -> Record:
     rows, measured = [], {}
     for width in config.network_widths:
         begun = time.monotonic()
-        with reporting.progress(f"width {width}") as report:
+        with progress.show(f"width {width}") as report:
             errors = early_stopping_training.train(
                 config, problem, prediction.learning_rate, iterations, width, report
             )

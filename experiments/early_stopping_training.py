@@ -10,9 +10,9 @@ import numpy as np
 from dipgp import architecture, kernels, networks
 from dipgp.inference.chains import how_for_small_networks, map_chains
 from dipgp.networks.build import Variables
+from dipgp.progress import Report
 from experiments import plain_process, small_examples
 from experiments.early_stopping_options import EarlyStoppingConfig
-from experiments.restoration import Report
 
 Array = jax.Array
 

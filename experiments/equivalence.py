@@ -45,12 +45,12 @@ from absl import flags
 
 from dipgp.figures import Curve, Plot, plots, save_figure
 from dipgp.files import write_atomically
+from dipgp.progress import Report
 from experiments import common, equivalence_cells, equivalence_options, reporting
 from experiments.cells import Cell, Cells
 from experiments.equivalence_cells import Problem
 from experiments.equivalence_options import EquivalenceConfig, config_from_flags
 from experiments.equivalence_scores import Estimate, power_law, relative_rmse
-from experiments.restoration import Report
 from experiments.run_folders import open_run_folders
 
 flags.adopt_module_key_flags(equivalence_options)

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dipgp import kernels
+from dipgp.progress import Report
 from dipgp.summaries import diagnostics
 from experiments import (
     equivalence_scores,
@@ -24,7 +25,6 @@ from experiments.cells import Cell
 from experiments.equivalence_options import WIDE, EquivalenceConfig
 from experiments.plain_model import Model
 from experiments.plain_process import Curve
-from experiments.restoration import Report
 
 Array = jax.Array
 

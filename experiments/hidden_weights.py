@@ -32,8 +32,8 @@ from blackjax.adaptation.step_size import dual_averaging_adaptation
 
 from dipgp import gp
 from dipgp.inference.chains import how_for_small_networks, map_chains
+from dipgp.progress import Report
 from experiments.plain_model import Model
-from experiments.restoration import Report
 
 Array = jax.Array
 Sampler = Literal["slice", "nuts"]

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dipgp import progress
 from dipgp.observations import Identity, LinearMap, Observation, observe
 from dipgp.summaries import calibration, ssim
 from experiments import common, methods, network_options, noise, reporting, results
@@ -247,7 +248,7 @@ def _restore_image(
     done, clean = [], None
     if problem.truth is not None:
         clean = problem.forward(jnp.asarray(problem.truth, seen.dtype))
-    with reporting.progress(title) as report:
+    with progress.show(title) as report:
         request = Request(
             observation=problem.observation,
             shape=(height, width, channels),

@@ -53,6 +53,7 @@ import jax
 import numpy as np
 from absl import flags
 
+from dipgp import progress
 from dipgp.figures import Curve, Plot, plots, save_figure
 from dipgp.files import write_atomically
 from experiments import common, kernels_options, reporting
@@ -105,7 +106,7 @@ def _run(config: KernelsConfig, folder: Path) -> Record:
         key = jax.random.key(config.seed)
         for fact in (*case.part.encode(), case.depth, round(1000 * case.sigma)):
             key = jax.random.fold_in(key, fact)
-        with reporting.progress(f"{number}/{len(chosen)}") as report:
+        with progress.show(f"{number}/{len(chosen)}") as report:
             report(case.title)
             done.append(compare(case, key, config.hidden_channels, config.draws))
         rows.append(_row(done[-1]))

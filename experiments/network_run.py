@@ -19,11 +19,12 @@ from dipgp.inference import chains, loop
 from dipgp.inference.checkpoint import CheckpointError, Checkpoints
 from dipgp.inference.guard import GAVE_UP
 from dipgp.inference.interruption import Clock, Interruption
+from dipgp.progress import Report
 from dipgp.summaries import diagnostics, moments
 from experiments.common import UserError
 from experiments.network_recipe import Data, Recipe
 from experiments.network_settings import Running
-from experiments.restoration import Interrupted, Report
+from experiments.restoration import Interrupted
 
 # Every so many pixels along each axis are diagnosed; all would take minutes.
 _DIAGNOSED = 8

@@ -13,11 +13,11 @@ from dipgp.inference import chains, descent, guard, langevin, loop
 from dipgp.inference.method import Method
 from dipgp.networks.build import Variables
 from dipgp.observations import Observation, log_likelihood, observe
+from dipgp.progress import Report
 from dipgp.summaries import diagnostics, moments
 from experiments import network_run
 from experiments.plain_model import Model
 from experiments.plain_process import Curve
-from experiments.restoration import Report
 
 Array = jax.Array
 Facts = dict[str, float | int | None]

@@ -35,7 +35,7 @@ import numpy as np
 import scipy.stats
 from absl import flags
 
-from dipgp import gp, kernels
+from dipgp import gp, kernels, progress
 from dipgp.figures import Curve, Plot, overview, plots, save_figure
 from dipgp.files import write_atomically
 from experiments import common, flag_values, reporting
@@ -129,7 +129,7 @@ def _run(config: PriorsConfig, folder: Path) -> Record:
     rows, above, below, frames = [], [], [], []
     for number, (sigma, depth) in enumerate(config.cases):
         title = f"sigma {sigma:g}, depth {depth}"
-        with reporting.progress(title) as report:
+        with progress.show(title) as report:
             report("drawing")
             processes, networks, seconds = _draw(config, number, sigma, depth)
         frequency, process = spectra(processes)

@@ -1,24 +1,15 @@
-"""What a run tells: JSON files, tables, versions, progress."""
+"""What a run tells: JSON files, tables, versions."""
 
-import contextlib
 import importlib.metadata
 import json
 import math
 import platform
-import sys
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import rich.console
-import rich.markup
-import rich.progress
-
 from dipgp.files import write_atomically
-from experiments.restoration import Report
 
 TABLE_FILES = ("table.md", "table.json")
-SECONDS_BETWEEN_LINES = 30
 
 _UNITS = {"psnr": " dB", "seconds": " s"}
 _DECIMALS = {"psnr": 2, "ssim": 4, "seconds": 1}
@@ -115,53 +106,6 @@ def versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             found[package] = "not installed"  # run from a checkout
     return found
-
-
-@contextlib.contextmanager
-def progress(title: str) -> Iterator[Report]:
-    """Shows what is going on, on stderr: a bar on a terminal, elsewhere now and then.
-
-    Args:
-      title: what stays in front of every report.
-
-    Yields:
-      A function that takes the latest news, and the part of the work that is done
-      where that is known.
-    """
-    console = rich.console.Console(stderr=True)
-    if not console.is_terminal:
-        yield _plain_report(title)
-        return
-    columns = (
-        rich.progress.SpinnerColumn(),
-        rich.progress.TextColumn("{task.description}"),
-        rich.progress.BarColumn(bar_width=20),
-        rich.progress.TextColumn("{task.fields[news]}", markup=False),
-        rich.progress.TimeRemainingColumn(compact=True),
-    )
-    with rich.progress.Progress(*columns, console=console, transient=True) as bars:
-        task = bars.add_task(rich.markup.escape(title), total=None, news="")
-
-        def report(news: str, fraction: float | None = None) -> None:
-            total = None if fraction is None else 1.0
-            bars.update(task, news=news, total=total, completed=fraction or 0.0)
-
-        yield report
-
-
-def _plain_report(title: str) -> Report:
-    """Lines for a log file, far apart; quick work leaves none."""
-    last = time.monotonic()
-
-    def report(news: str, fraction: float | None = None) -> None:
-        nonlocal last
-        if time.monotonic() - last < SECONDS_BETWEEN_LINES:
-            return
-        last = time.monotonic()
-        part = "" if fraction is None else f" {100 * fraction:.0f} %"
-        print(f"{title}:{part} {news}", file=sys.stderr, flush=True)
-
-    return report
 
 
 def _average(

@@ -3,18 +3,11 @@
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
 from dipgp.observations import Identity, LinearMap, Observation
-
-
-class Report(Protocol):
-    """Is told how far the work is."""
-
-    def __call__(self, news: str, fraction: float | None = None) -> None:
-        """Takes the latest news, and the part of the work that is done if known."""
+from dipgp.progress import Report
 
 
 @dataclasses.dataclass(frozen=True)

@@ -45,8 +45,10 @@ import jax
 import numpy as np
 from absl import flags
 
+from dipgp import progress
 from dipgp.figures import Panel, bands, save_figure
 from dipgp.files import write_atomically
+from dipgp.progress import Report
 from experiments import (
     common,
     plain_process,
@@ -57,7 +59,6 @@ from experiments import (
 )
 from experiments.plain_model import Model
 from experiments.plain_process import Curve
-from experiments.restoration import Report
 from experiments.run_folders import open_run_folders
 from experiments.toy_1d_options import ToyConfig, config_from_flags
 
@@ -112,7 +113,7 @@ def _run(config: ToyConfig, folder: Path) -> Record:
     with jax.enable_x64(config.float64):
         for number, (sigma, depth) in enumerate(config.cases, start=1):
             begun = time.monotonic()
-            with reporting.progress(f"{number}/{len(config.cases)}") as report:
+            with progress.show(f"{number}/{len(config.cases)}") as report:
                 result = _examine(config, sigma, depth, truth, mask, report)
             _print_lines(result, time.monotonic() - begun)
             done.append(result)

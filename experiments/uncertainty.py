@@ -56,7 +56,9 @@ from typing import Any
 import jax
 from absl import flags
 
+from dipgp import progress
 from dipgp.figures import save_figure
+from dipgp.progress import Report
 from experiments import (
     common,
     gp_method,
@@ -68,7 +70,7 @@ from experiments import (
     uncertainty_options,
     uncertainty_scores,
 )
-from experiments.restoration import Report, Request, Restoration
+from experiments.restoration import Request, Restoration
 from experiments.run_folders import open_run_folders
 from experiments.uncertainty_cases import Case
 from experiments.uncertainty_options import UncertaintyConfig, config_from_flags
@@ -126,7 +128,7 @@ def _score_each(
     rows = []
     for number, (name, path) in enumerate(images.items(), start=1):
         folder, case = folders[name], open_case(path)
-        with reporting.progress(f"{number}/{len(images)} {name}") as report:
+        with progress.show(f"{number}/{len(images)} {name}") as report:
             restorations = list(restore(config, case, folder, report))
         scores = []
         for method, restoration in restorations:
@@ -155,7 +157,7 @@ def _score_draws(config: UncertaintyConfig) -> list[Record]:
 def _score_drawn(config: UncertaintyConfig, folder: Path) -> list[Record]:
     found: dict[str, list[Record]] = {}
     shown: tuple[Case, Restorations] | None = None
-    with reporting.progress("draws from the prior") as report:
+    with progress.show("draws from the prior") as report:
         for number, picture in enumerate(uncertainty_cases.draw_pictures(config)):
             done = number / config.prior_samples
             report(f"{number} of {config.prior_samples}", done)

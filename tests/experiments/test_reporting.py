@@ -65,18 +65,3 @@ def test_versions_name_what_results_depend_on():
     versions = reporting.versions()
     assert list(versions) == ["python", "jax", "jaxlib", "numpy", "dipgp"]
     assert versions["numpy"] == np.__version__
-
-
-def test_progress_is_quiet_where_nobody_looks(capsys):
-    with reporting.progress("title") as report:
-        report("news [with brackets]")
-    assert capsys.readouterr() == ("", "")
-
-
-def test_progress_goes_to_a_terminals_stderr(capsys, monkeypatch):
-    monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes anything for a terminal then
-    with reporting.progress("title [a]") as report:
-        report("news [b]")
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert "title [a]" in err
