@@ -26,6 +26,7 @@ already is "valid" unless it has been made for a comparison.
 Results in --output_dir, one folder an image where there are several, and the method's
 name in the files where there are several:
 
+  observed.png   what was observed, as pictured; truth.png, where it is known
   restored.png   the restoration, clipped to [0, 1]
   figure.png     what was observed; the restorations, the truth
   metrics.json   scores, solver, configuration, versions

@@ -21,6 +21,7 @@ them was seen. --channel_covariance=independent does without that.
 Results in --output_dir, one folder an image where there are several, and the method's
 name in the files where there are several:
 
+  observed.png   what was observed, as pictured; truth.png, where it is known
   restored.png   the restoration, clipped to [0, 1]
   figure.png     what was observed, in the filters' colours; the restorations, the truth
   metrics.json   scores, solver, configuration, versions

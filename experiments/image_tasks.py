@@ -279,8 +279,7 @@ def _restore_image(
     # In the order asked for; methods that share a run come together.
     done.sort(key=lambda result: config.methods.index(result.method))
     shown = np.asarray(seen) if problem.shown is None else problem.shown
-    results.write(folder, shown, problem.truth, done)
-    return [result.record for result in done]
+    return results.write(folder, shown, problem.truth, done)
 
 
 def _agreement(std: np.ndarray, error: np.ndarray) -> Record:

@@ -40,6 +40,7 @@ metrics.json has what each of them would have chosen:
 Results in --output_dir, one folder an image where there are several, and the method's
 name in the files where there are several:
 
+  observed.png   what was observed, as pictured; truth.png, where it is known
   restored.png   observed pixels kept, missing ones restored; clipped to [0, 1]
   figure.png     what was observed, the restoration, the truth, the error
   metrics.json   scores, solver, configuration, versions

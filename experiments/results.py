@@ -16,7 +16,7 @@ from experiments.restoration import Restoration
 Record = dict[str, object]
 
 # Which of a method's PSNRs is its own; the output's is drawn thin beside it.
-_OWN_SCORES = {
+OWN_SCORES = {
     "sgd_avg": "psnr_average",
     "sgd_input_avg": "psnr_average",
     "sgld": "psnr_mean",
@@ -52,35 +52,74 @@ def write(
     observed: np.ndarray,
     truth: np.ndarray | None,
     done: Sequence[Result],
-) -> None:
+) -> list[Record]:
     """Writes all files of an image; the records last, since they say that it is done.
 
     Args:
       folder: where to.
-      observed: (H, W, C) picture of what was seen, for the figure.
+      observed: (H, W, C) picture of what was seen.
       truth: (H, W, C) intensities, or None.
       done: one result a method.
+
+    Returns:
+      What metrics.json holds, for each method: its record, and under "files" the names
+      of what was written, since a folder may hold files of earlier runs as well.
     """
     names = [result.method for result in done]
-    for result in done:
-        suffix = _suffix(result.method, names)
-        restoration = result.restoration
-        save_image(folder / f"restored{suffix}.png", _drawable(result.picture))
-        if restoration.std is not None:
-            std = restoration.std
-            _save_array(folder / f"uncertainty{suffix}.npz", "std", std)
-            spread = np.sqrt(np.mean(np.square(std), axis=2))
-            shade = spread / (float(spread.max()) or 1.0)
-            save_image(folder / f"uncertainty{suffix}.png", shade[:, :, None])
-        if restoration.samples is not None:
-            path = folder / f"samples{suffix}.npz"
-            _save_array(path, "samples", restoration.samples)
-        if restoration.trace:
-            _save_trace(folder / f"trace{suffix}.csv", restoration)
+    shared = write_pictures(folder, observed, truth)
+    files = [
+        shared | _write_restoration(folder, result, _suffix(result.method, names))
+        for result in done
+    ]
     save_figure(folder / "figure.png", _figure(observed, truth, done))
-    for result in done:
+    records = []
+    for result, own in zip(done, files, strict=True):
         path = metrics_file(folder, result.method, names)
-        reporting.write_json(path, result.record)
+        records.append({**result.record, "files": {**own, "figure": "figure.png"}})
+        reporting.write_json(path, records[-1])
+    return records
+
+
+def write_pictures(
+    folder: Path, observed: np.ndarray, truth: np.ndarray | None
+) -> dict[str, str]:
+    """Writes what was seen, and what is true where it is known.
+
+    Args:
+      folder: where to.
+      observed: (H, W, C) intensities; clipped to [0, 1].
+      truth: likewise, or None.
+
+    Returns:
+      The files' names by what they hold.
+    """
+    files = {"observed": "observed.png"}
+    save_image(folder / files["observed"], observed)
+    if truth is not None:
+        files["truth"] = "truth.png"
+        save_image(folder / files["truth"], truth)
+    return files
+
+
+def _write_restoration(folder: Path, result: Result, suffix: str) -> dict[str, str]:
+    """Writes what a method made; gives the files' names by what they hold."""
+    restoration = result.restoration
+    files = {"restored": f"restored{suffix}.png"}
+    save_image(folder / files["restored"], _drawable(result.picture))
+    if restoration.std is not None:
+        files["std"] = f"uncertainty{suffix}.npz"
+        files["std_picture"] = f"uncertainty{suffix}.png"
+        _save_array(folder / files["std"], "std", restoration.std)
+        spread = np.sqrt(np.mean(np.square(restoration.std), axis=2))
+        shade = spread / (float(spread.max()) or 1.0)
+        save_image(folder / files["std_picture"], shade[:, :, None])
+    if restoration.samples is not None:
+        files["samples"] = f"samples{suffix}.npz"
+        _save_array(folder / files["samples"], "samples", restoration.samples)
+    if restoration.trace:
+        files["trace"] = f"trace{suffix}.csv"
+        _save_trace(folder / files["trace"], restoration)
+    return files
 
 
 def _suffix(method: str, methods: Sequence[str]) -> str:
@@ -124,7 +163,7 @@ def _curves(result: Result, scored: bool) -> list[Curve]:
     trace = result.restoration.trace
     if not trace:
         return []
-    own = _OWN_SCORES.get(result.method, "psnr") if scored else "fit"
+    own = OWN_SCORES.get(result.method, "psnr") if scored else "fit"
     iterations = 1 + np.arange(trace["fit"].shape[-1])
     curves = [Curve(result.method, iterations, trace[own])]
     if own != "psnr" and scored:

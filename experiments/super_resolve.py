@@ -31,6 +31,7 @@ for factors above 4 at 4,000 with 0.05.
 Results in --output_dir, one folder an image where there are several, and the method's
 name in the files where there are several:
 
+  observed.png   what was observed, as pictured; truth.png, where it is known
   restored.png   the restoration at full size, clipped to [0, 1]
   figure.png     what was observed, each pixel as a block; restorations, the truth
   metrics.json   scores, solver, configuration, versions

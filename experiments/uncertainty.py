@@ -43,6 +43,7 @@ Results in --output_dir, one folder an image where there are several:
                      after recalibration; errors by predicted standard deviation
   table.md           coverage, width of intervals, negative log density
   metrics.json       all numbers, configuration, versions
+  observed.png       what was seen; truth.png, where it is known
   uncertainty_*.npz  by method: mean, std, and which pixels were scored
 
 Exit status: 0 done, 1 a method did not converge, 2 bad input, 130 interrupted.
@@ -132,8 +133,8 @@ def _score_each(
             restorations = list(restore(config, case, folder, report))
         scores = []
         for method, restoration in restorations:
-            uncertainty_files.save_maps(folder, method, restoration, case)
-            found = _record(config, case, restoration)
+            files = uncertainty_files.save_maps(folder, method, restoration, case)
+            found = {**_record(config, case, restoration), "files": files}
             records.append({"image": name, "method": method, **found})
             print(_line(records[-1]), flush=True)
             if "forms" in found:

@@ -8,15 +8,30 @@ from pathlib import Path
 import numpy as np
 
 from dipgp.files import write_atomically
-from experiments import reporting, uncertainty_scores
+from experiments import reporting, results, uncertainty_scores
 from experiments.restoration import Restoration
 from experiments.uncertainty_cases import Case
 from experiments.uncertainty_options import UncertaintyConfig
 from experiments.uncertainty_scores import Record
 
 
-def save_maps(folder: Path, method: str, restoration: Restoration, case: Case) -> None:
-    """Writes mean, standard deviation and which pixels were scored, as arrays."""
+def save_maps(
+    folder: Path, method: str, restoration: Restoration, case: Case
+) -> dict[str, str]:
+    """Writes mean, standard deviation and which pixels were scored, as arrays.
+
+    What was seen and what is true, which methods share, lie beside them as pictures.
+
+    Args:
+      folder: where to.
+      method: its name.
+      restoration: by the method.
+      case: the picture.
+
+    Returns:
+      The files' names by what they hold.
+    """
+    name = f"uncertainty_{method}.npz"
     content = io.BytesIO()
     std = np.nan if restoration.std is None else restoration.std
     np.savez_compressed(
@@ -26,7 +41,9 @@ def save_maps(folder: Path, method: str, restoration: Restoration, case: Case) -
         std=std,
         scored=case.scored != 0,
     )
-    write_atomically(folder / f"uncertainty_{method}.npz", content.getvalue())
+    write_atomically(folder / name, content.getvalue())
+    seen = np.asarray(case.observation.values)
+    return {**results.write_pictures(folder, seen, case.truth), "maps": name}
 
 
 def write_record(

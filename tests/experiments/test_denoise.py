@@ -32,7 +32,9 @@ def config(tmp_path, photographs):
 class TestRun:
     def test_it_writes_pictures_and_metrics(self, averaging, config, tmp_path, capsys):
         (record,) = denoise.run(config())
-        assert files(tmp_path / "run") == ["figure.png", "metrics.json", "restored.png"]
+        names = ["figure", "observed", "restored", "truth"]
+        pictures = {f"{name}.png" for name in names}
+        assert set(files(tmp_path / "run")) == {*pictures, "metrics.json"}
         written = json.loads((tmp_path / "run/metrics.json").read_text())
         assert written["experiment"] == "denoise"
         assert written["shape"] == [12, 16, 3]

@@ -20,7 +20,8 @@ from experiments import (
 from experiments.common import UserError
 from experiments.gp_method import GPOptions
 
-FILES = ["figure.png", "metrics.json", "restored.png"]
+FILES = ["figure.png", "metrics.json", "observed.png", "restored.png", "truth.png"]
+SHARED = ["figure.png", "observed.png", "truth.png"]  # of all methods
 
 
 def files(folder):
@@ -125,7 +126,7 @@ class TestRun:
         (record,) = inpaint.run(config(mask=mask, noisy=True))
         scores = ("psnr", "psnr_raw", "psnr_missing", "ssim")
         assert [record[score] for score in scores] == [None] * 4
-        assert files(tmp_path / "run") == FILES
+        assert files(tmp_path / "run") == [n for n in FILES if n != "truth.png"]
         assert capsys.readouterr().out == "grey: gp: 0.5 s, 3 iterations\n"
 
     def test_images_smaller_than_ssims_window_have_none(
@@ -256,9 +257,16 @@ class TestSeveralImages:
             f"{stem}_{method}.{ending}"
             for method in ("gp", "sgd")
             for stem, ending in (name.split(".") for name in FILES)
-            if stem != "figure"
+            if f"{stem}.{ending}" not in SHARED
         ]
-        assert files(tmp_path / "run") == sorted(["figure.png", *own])
+        assert files(tmp_path / "run") == sorted([*SHARED, *own])
+        written = json.loads((tmp_path / "run/metrics_sgd.json").read_text())
+        assert written["files"] == {
+            "observed": "observed.png",
+            "truth": "truth.png",
+            "restored": "restored_sgd.png",
+            "figure": "figure.png",
+        }
         assert len(capsys.readouterr().out.splitlines()) == 2
 
 

@@ -24,7 +24,7 @@ from experiments.gp_method import GPOptions
 from experiments.network_settings import NetworkSettings, Running
 from experiments.restoration import Restoration
 
-FILES = ["figure.png", "metrics.json", "restored.png"]
+FILES = ["figure.png", "metrics.json", "observed.png", "restored.png", "truth.png"]
 SCORES = ("psnr", "psnr_bicubic", "psnr_rgb", "psnr_unclipped", "ssim")
 # One recipe for most tests, so that its program is compiled once.
 SETTINGS = NetworkSettings(channels=(4,), iterations=60, stop_at=60, burn_in=30)
@@ -209,9 +209,12 @@ class TestResults:
         self, enlarging, config, monkeypatch
     ):
         shown = []
-        monkeypatch.setattr(
-            results, "write", lambda _, observed, *__: shown.append(observed)
-        )
+
+        def write(folder, observed, truth, done):
+            shown.append(observed)
+            return [result.record for result in done]
+
+        monkeypatch.setattr(results, "write", write)
         super_resolve.run(config(factor=4))
         ((blocks,), (request,)) = shown, enlarging.requests
         assert blocks.shape == request.shape

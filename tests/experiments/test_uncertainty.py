@@ -168,7 +168,8 @@ class TestPictures:
         # Uniform intensities around their mean: 0.29, where 0.30 was predicted.
         assert forms["scale"]["law"]["scale"] == pytest.approx(0.95, abs=0.2)
         files = sorted(path.name for path in (tmp_path / "run").iterdir())
-        assert files == [*FILES, "uncertainty_gp.npz"]
+        pictures = ["observed.png", "truth.png"]
+        assert files == sorted([*FILES, *pictures, "uncertainty_gp.npz"])
         kept = np.load(tmp_path / "run" / "uncertainty_gp.npz")
         assert kept["std"].shape == (12, 16, 1)
         assert kept["scored"].sum() == record["values"]
@@ -189,7 +190,8 @@ class TestPictures:
         names = ["copy", "grey", "table.md"]
         assert sorted(path.name for path in folder.iterdir()) == names
         files = sorted(path.name for path in (folder / "grey").iterdir())
-        assert files == ["figure.png", "metrics.json", "uncertainty_gp.npz"]
+        pictures = ["figure.png", "observed.png", "truth.png"]
+        assert files == sorted([*pictures, "metrics.json", "uncertainty_gp.npz"])
         assert "| mean | gp | no | " in capsys.readouterr().out
 
     def test_without_a_standard_deviation_there_is_nothing_to_score(
