@@ -17,7 +17,7 @@ from PIL import Image, UnidentifiedImageError
 
 from dipgp.files import read_file, write_atomically
 
-# Photographs in scikit-image's wheel that are in the public domain or under CC0.
+#: Photographs in scikit-image's wheel that are in the public domain or under CC0.
 SAMPLE_IMAGES = (
     "astronaut",
     "brick",

@@ -22,7 +22,7 @@ from dipgp.inference.schedules import Schedule
 from dipgp.summaries import moments
 
 Array = jax.Array
-# From an output to a scalar.
+#: From an output to a scalar.
 Score = Callable[[Array], Array]
 
 # A snapshot to go back to is taken once in so many steps.
@@ -111,7 +111,7 @@ class Progress(NamedTuple):
     choices: dict[str, Choice]
 
 
-# By name, one number a step.
+#: By name, one number a step.
 Trace = dict[str, Array]
 
 

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import jax
 
 Array = jax.Array
-# A pytree of arrays: a network's weights, or any other parameters.
+#: A pytree of arrays, such as a network's weights.
 Parameters = Any
-# From parameters and a key to a scalar and an output: the image that the parameters
-# give. The key is for what is random in every evaluation, such as noise on the input.
+#: From parameters and a key to a scalar and an output, the image that the parameters
+#: give. The key is for what is random in every evaluation, such as noise on the input.
 Objective = Callable[[Parameters, Array], tuple[Array, Array]]
 
 

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from dipgp import numerics
 
 Array = jax.Array
-# From an iteration, 0 for the first, to the step taken there; optax has more of them.
+#: From an iteration, 0 for the first, to the step taken there; optax has more of them.
 Schedule = Callable[[jax.typing.ArrayLike], jax.typing.ArrayLike]
 
 

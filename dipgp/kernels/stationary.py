@@ -108,6 +108,7 @@ def _fingerprint(lags: Lags) -> object:
     return id(lags)
 
 
+#: A covariance, or a plain function of lags (..., D) that is one.
 CovarianceLike = Covariance | Callable[[Array], Array]
 
 

@@ -1,0 +1,45 @@
+"""Every block of Python in the documentation runs, and prints what it says it prints.
+
+The blocks of a page share one namespace, in order, and an empty folder. What stands
+behind print(...) as a comment is what it has to print.
+"""
+
+import re
+import sys
+
+import pytest
+from documentation_pages import PAGES, ROOT, blocks
+
+# Whole photographs, or networks that are trained.
+SLOW = {"README.md"}
+WITH_PYTHON = [
+    pytest.param(page, marks=pytest.mark.slow if page in SLOW else ())
+    for page in PAGES
+    if any(block.language == "python" for block in blocks(page))
+]
+
+
+@pytest.mark.parametrize("page", WITH_PYTHON)
+def test_the_blocks_of_a_page_run(page, tmp_path, monkeypatch):
+    lines = (ROOT / page).read_text().splitlines()
+
+    def checked_print(*values: object) -> None:
+        line = sys._getframe(1).f_lineno
+        promised = re.search(r"\)  # (.+)$", lines[line - 1])
+        if promised:
+            printed = " ".join(map(str, values))
+            assert printed == promised.group(1), f"{page}, line {line}"
+
+    monkeypatch.chdir(tmp_path)
+    namespace = {"__name__": "__main__", "print": checked_print}
+    for block in blocks(page):
+        if block.language == "python":
+            # Empty lines in front make a traceback tell the page's lines.
+            source = "\n" * (block.line - 1) + block.text
+            exec(compile(source, str(ROOT / page), "exec"), namespace)
+
+
+def test_there_are_pages_and_blocks():
+    assert {"README.md", "docs/results.md"} <= set(PAGES)
+    assert set(PAGES) >= SLOW
+    assert len(WITH_PYTHON) >= len(SLOW)
