@@ -80,6 +80,19 @@ def test_other_keys_give_other_noise():
     assert np.all(one.output != other.output)
 
 
+def test_each_step_draws_anew():
+    """The outputs are the keys' own draws."""
+
+    def step(key, state):
+        output = jax.random.normal(key, TARGET.shape)
+        return state, Info(jnp.zeros(()), output)
+
+    drawing = Method(counter().init, step)
+    plan = anything_goes(scores={"mean": jnp.mean})
+    _, trace = run(drawing, plan, [4, 2])
+    assert len(set(trace["mean"].tolist())) == 6
+
+
 def test_samples_are_counted_after_burn_in_and_thinned():
     progress, _ = run(counter(), anything_goes(burn_in=4, thinning=3), [12])
     # Outputs 4, 7 and 10.
