@@ -288,6 +288,27 @@ def main(run: Callable[[], int], argv: Sequence[str] | None = None) -> None:
       run: the experiment; reads the flags and returns the exit status.
       argv: the command line, program first; that of the process by default.
     """
+
+    def run_without_arguments(arguments: Sequence[str]) -> int:
+        if arguments:
+            raise UserError(
+                f"{arguments[0]}: expected flags only, got an argument that belongs to "
+                "none; quote patterns, as in --image='photos/*.png'"
+            )
+        return run()
+
+    main_with_arguments(run_without_arguments, argv)
+
+
+def main_with_arguments(
+    run: Callable[[Sequence[str]], int], argv: Sequence[str] | None = None
+) -> None:
+    """As `main`, for binaries that take arguments beside flags.
+
+    Args:
+      run: is given the arguments that belong to no flag.
+      argv: the command line, program first; that of the process by default.
+    """
     arguments = None if argv is None else list(argv)
     app.run(functools.partial(_run, run), argv=arguments, flags_parser=_parse_flags)
 
@@ -303,15 +324,10 @@ def _parse_flags(argv: Sequence[str]) -> list[str]:
     return arguments
 
 
-def _run(run: Callable[[], int], arguments: Sequence[str]) -> int:
+def _run(run: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> int:
     try:
-        if len(arguments) > 1:
-            raise UserError(
-                f"{arguments[1]}: expected flags only, got an argument that belongs to "
-                "none; quote patterns, as in --image='photos/*.png'"
-            )
         with _termination_as_from_the_keyboard():
-            return run()
+            return run(arguments[1:])
     except Interrupted as interrupted:
         _complain(interrupted)
         return 130

@@ -45,7 +45,7 @@ def write_table(
         for record in records
     ]
     averages = [
-        _average([row for row in rows if row["method"] == method], columns)
+        average([row for row in rows if row["method"] == method], columns)
         for method in dict.fromkeys(row["method"] for row in rows)
     ]
     write_json(folder / "table.json", {"images": rows, "averages": averages})
@@ -108,16 +108,22 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _average(
+def average(
     rows: Sequence[Mapping[str, object]], columns: Sequence[str]
 ) -> dict[str, object]:
-    average: dict[str, object] = {"image": "average", "method": rows[0]["method"]}
+    """A row of means over images.
+
+    Args:
+      rows: of one method; hold "method" and the columns' numbers or None.
+      columns: the keys to average; None where any row has no number.
+    """
+    averaged: dict[str, object] = {"image": "average", "method": rows[0]["method"]}
     for column in columns:
         numbers = [row[column] for row in rows]
         floats = [number for number in numbers if isinstance(number, float)]
         complete = len(floats) == len(numbers)
-        average[column] = sum(floats) / len(floats) if complete else None
-    return average
+        averaged[column] = sum(floats) / len(floats) if complete else None
+    return averaged
 
 
 def plain(record: object) -> object:

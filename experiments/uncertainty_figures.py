@@ -40,11 +40,17 @@ def figure(
             maps.append((f"{method}, |error|", capped))
     if not records:
         return overview(images, maps)
-    coverages = [_coverage(method, record) for method, record in records]
-    return overview(images, maps, [*coverages, _errors(records)])
+    coverages = [coverage_plot(method, record) for method, record in records]
+    return overview(images, maps, [*coverages, errors_plot(records)])
 
 
-def _coverage(method: str, record: Record) -> Plot:
+def coverage_plot(method: str, record: Record) -> Plot:
+    """By level, how many values beyond it the intervals of that level cover.
+
+    Args:
+      method: its name.
+      record: what was scored.
+    """
     levels = 100 * np.array(record["levels"])
     curves = [
         Curve(
@@ -62,7 +68,12 @@ def _coverage(method: str, record: Record) -> Plot:
     return Plot(f"{method}: coverage of values withheld", [nominal, *curves], titles)
 
 
-def _errors(records: Sequence[tuple[str, Record]]) -> Plot:
+def errors_plot(records: Sequence[tuple[str, Record]]) -> Plot:
+    """Errors by predicted standard deviation.
+
+    Args:
+      records: what was scored, by method.
+    """
     curves, ends = [], []
     for method, record in records:
         std, error, spread = (

@@ -16,9 +16,12 @@ from experiments.restoration import Restoration
 def binary() -> Iterator[Callable[..., object]]:
     """Runs functions under a command line and gives the exit status."""
 
-    def call(function: Callable[[], int], *arguments: str) -> object:
+    def call(
+        function: Callable[..., int], *arguments: str, takes_arguments: bool = False
+    ) -> object:
+        main = common.main_with_arguments if takes_arguments else common.main
         with pytest.raises(SystemExit) as stop, flagsaver.flagsaver():
-            common.main(function, ["binary", *arguments])
+            main(function, ["binary", *arguments])
         return stop.value.code
 
     yield call
