@@ -13,6 +13,12 @@ from experiments.report_runs import Part, Problem, Run
 # Of a curve of PSNRs, in dB from its best down; the first steps are far below.
 _TALLEST = 20.0
 
+# How a trace's PSNR differs from the table's, by experiment.
+_NOTES = {
+    "inpaint": "Of what the network gives, observed pixels not pasted into it.",
+    "super_resolve": "Of all colours and pixels; the table has luma, less a border.",
+}
+
 Trace = Mapping[str, np.ndarray]
 
 
@@ -49,8 +55,8 @@ def along_the_way(run: Run) -> tuple[list[Explained], list[Problem]]:
         notes.append("Rings: where descents are read.")
     if any(curve.dashed for curve in curves):
         notes.append("Dashed: the network's output at that iteration, not averaged.")
-    if scored:
-        notes.append("Of what the network gives, observed pixels not pasted into it.")
+    if scored and run.experiment in _NOTES:
+        notes.append(_NOTES[run.experiment])
     return [Explained(drawn, " ".join(notes))] if drawn else [], problems
 
 

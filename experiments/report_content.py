@@ -214,7 +214,9 @@ def _own_table(run: Run) -> Table | None:
 def _links(run: Run, page: Path) -> list[Link]:
     """All files of a run, but for what only serves to go on with it."""
     paths = {path for part in run.parts for path in part.files.values()}
-    for pattern in ("metrics*.json", "figure.png", "table.*", "*.npz"):
+    # Where records list files, others may be an earlier run's.
+    others = ("figure.png", "table.md") if run.parts else ("*.png", "*.npz", "*.md")
+    for pattern in ("metrics*.json", *others):
         paths |= set(run.folder.glob(pattern))
     return [_link(path, page) for path in sorted(paths)]
 

@@ -163,7 +163,9 @@ def _read_folder(
     parts = [_part(folder, path, record, problems) for path, record in kept]
     order = newest["configuration"].get("methods")
     if isinstance(order, list):
-        parts.sort(key=lambda p: order.index(p.method) if p.method in order else 99)
+        # What stands beside the methods that were asked for comes after them.
+        known = [*order, *(part.method for part in parts)]
+        parts.sort(key=lambda part: known.index(part.method))
     image = parts[0].record["image"] if parts else None
     experiment = newest["experiment"]
     return [Run(folder, experiment, image, tuple(parts), newest, written)]

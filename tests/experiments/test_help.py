@@ -34,6 +34,7 @@ HELP = {
         ["--withheld_fraction", "--drop_fraction", "--preset"],
         ["--mask"],
     ),
+    "report": (["runs/inpaint"], ["--output", "--title"], ["--image", "--method"]),
     "early_stopping": (["--image_size=32,32"], ["--network_widths"], ["--stop_by"]),
 }
 # A process costs seconds.
