@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 # Folders of files that are not yet whole.
-_UNFINISHED = ".writing-"
+UNFINISHED = ".writing-"
 
 
 def read_file(path: str | os.PathLike[str], expected: str) -> bytes:
@@ -51,7 +51,7 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
     path = Path(path)
     try:
         # In the same folder, since replacing is atomic within one file system only.
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=_UNFINISHED) as folder:
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=UNFINISHED) as folder:
             whole = Path(folder) / path.name
             whole.write_bytes(content)
             os.replace(whole, path)
@@ -65,5 +65,5 @@ def remove_unfinished(folder: Path) -> None:
     Args:
       folder: one into which nobody is writing.
     """
-    for unfinished in folder.glob(f"{_UNFINISHED}*"):
+    for unfinished in folder.glob(f"{UNFINISHED}*"):
         shutil.rmtree(unfinished, ignore_errors=True)

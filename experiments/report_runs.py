@@ -6,10 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from dipgp.files import UNFINISHED
+from experiments.run_folders import LOCK_FILE
+
 Record = dict[str, Any]
 
 # Which say that an experiment was there, where no record says that it ended.
-_HALF_WRITTEN = ".writing-*"  # what dipgp.files writes into
+_HALF_WRITTEN = f"{UNFINISHED}*"
 _TRACES = ("restored*.png", "observed.png", "checkpoints", "cells.json", _HALF_WRITTEN)
 # Of how a standard deviation fits: what holds numbers, and what is one for certain.
 _SCORED = ("forms", "bins", "rank_correlation")
@@ -100,6 +103,9 @@ def read_runs(places: Sequence[Path]) -> tuple[list[Run], list[Problem]]:
             seen.add(folder.resolve())
             for half in sorted(folder.glob(_HALF_WRITTEN)):
                 problems.append(Problem(half, "left half-written, or being written"))
+            if (folder / LOCK_FILE).exists():
+                reason = "a run is writing to it, or was killed"
+                problems.append(Problem(folder, reason))
             if files:
                 runs += _read_folder(folder, files, problems)
             elif begun:

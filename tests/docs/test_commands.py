@@ -18,6 +18,7 @@ from absl import flags
 from documentation_pages import PAGES, SHELL, blocks
 
 PACKAGES = ("experiments", "benchmarks")
+TAKES_ARGUMENTS = ("experiments.report",)  # beside flags
 _PROGRAM = re.compile(rf"python3? -m ({'|'.join(PACKAGES)})\.\w+")
 
 
@@ -74,7 +75,7 @@ def parse(command: str) -> None:
     for name, flag in program_flags(words[2]).items():
         values[name] = copy.deepcopy(flag)
     rest = values(words[2:])
-    if len(rest) > 1:
+    if len(rest) > 1 and words[2] not in TAKES_ARGUMENTS:
         raise flags.Error(f"{rest[1]}: expected flags only")
 
 

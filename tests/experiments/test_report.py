@@ -262,9 +262,11 @@ class TestWhatIsWrong:
         unfinished = restored.parent / "unfinished"
         (unfinished / "checkpoints").mkdir(parents=True)
         (restored / ".writing-abc").mkdir()
+        (restored / ".lock").touch()
         _, problems = page_of(restored.parent)
         assert [problem.rpartition("/")[2] for problem in problems] == [
             ".writing-abc: left half-written, or being written",
+            "denoise: a run is writing to it, or was killed",
             "unfinished: no metrics.json, so that the run is not over, or was cut off",
         ]
 
