@@ -128,7 +128,8 @@ def gather(
         title=title or _title(shown),
         sections=sections,
         tables=[table for table in tables if table],
-        problems=[str(problem) for problem in told],
+        # What methods share is wrong for each of them.
+        problems=list(dict.fromkeys(map(str, told))),
     )
 
 
