@@ -190,7 +190,7 @@ def test_who_reads_resume_is_told_of_it(binary, capsys, monkeypatch):
     class Flag:
         name = "resume"
 
-    monkeypatch.setattr(flags.FLAGS, "get_key_flags_for_module", lambda _: [Flag])
+    monkeypatch.setattr(flags.FlagValues, "get_key_flags_for_module", lambda *_: [Flag])
 
     def run():
         raise OSError(errno.ENOSPC, "No space left on device", "run/restored.png")

@@ -1,6 +1,7 @@
 """The binary that asks whether standard deviations are right."""
 
 import dataclasses
+import importlib
 import json
 import shutil
 
@@ -9,7 +10,6 @@ import pytest
 
 from dipgp.summaries.calibration import Residuals
 from experiments import (
-    gp_method,
     uncertainty,
     uncertainty_cases,
     uncertainty_options,
@@ -43,8 +43,10 @@ def of_draws(folder="unused", **changes):
 def _quick(monkeypatch):
     """Small figures, and one covariance for the evidence to choose."""
     monkeypatch.setattr("dipgp.figures._DOTS_PER_INCH", 20)
-    monkeypatch.setattr(gp_method, "DEPTHS", (1,))
-    monkeypatch.setattr(gp_method, "SIGMAS", (1.0,))
+    # `kernels.plain_networks` is the module's function.
+    candidates = importlib.import_module("dipgp.kernels.plain_networks")
+    monkeypatch.setattr(candidates, "DEPTHS", (1,))
+    monkeypatch.setattr(candidates, "SIGMAS", (1.0,))
 
 
 def missed(record):
