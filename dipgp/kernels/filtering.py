@@ -14,7 +14,7 @@ from typing import Any
 
 import jax
 import numpy as np
-import scipy.signal
+import scipy  # loads scipy.signal, which is slow, where it is first read
 
 from dipgp.architecture.layers import check_positive_integer
 from dipgp.kernels.stationary import (

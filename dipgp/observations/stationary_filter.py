@@ -7,7 +7,7 @@ y(m) = sum_n h(n) f(s m + n) in every channel.
 from typing import NamedTuple
 
 import numpy as np
-import scipy.signal
+import scipy  # loads scipy.signal, which is slow, where it is first read
 
 from dipgp.observations.blur import Blur
 from dipgp.observations.decimation import Decimation

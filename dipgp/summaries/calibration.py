@@ -19,7 +19,7 @@ far than a block does; and what differs from one image to another is in neither.
 from typing import NamedTuple
 
 import numpy as np
-import scipy.stats
+import scipy  # loads scipy.stats, which is slow, where it is first read
 
 from dipgp.summaries.recalibration import Law, Normal
 

@@ -11,8 +11,8 @@ References:
 from typing import NamedTuple
 
 import numpy as np
+import scipy  # loads scipy.stats, which is slow, where it is first read
 import scipy.special
-import scipy.stats
 
 FEWEST_DRAWS = 4
 

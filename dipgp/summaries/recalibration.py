@@ -28,9 +28,9 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
+import scipy  # loads scipy.stats, which is slow, where it is first read
 import scipy.optimize
 import scipy.special
-import scipy.stats
 
 Form = Literal["scale", "student", "quantiles"]
 
