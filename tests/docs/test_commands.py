@@ -19,7 +19,8 @@ from documentation_pages import PAGES, SHELL, blocks
 
 PACKAGES = ("experiments", "benchmarks")
 TAKES_ARGUMENTS = ("experiments.report",)  # beside flags
-_PROGRAM = re.compile(rf"python3? -m ({'|'.join(PACKAGES)})\.\w+")
+# What the environment is given may stand in front.
+_PROGRAM = re.compile(rf"(?:\w+=\S+ )*(?=python3? -m ({'|'.join(PACKAGES)})\.\w+)")
 
 
 def commands(page: str) -> Iterator[tuple[int, str]]:
@@ -70,7 +71,7 @@ def program_flags(module: str) -> dict[str, flags.Flag]:
 
 def parse(command: str) -> None:
     """Raises where a program would not take its flags."""
-    words = shlex.split(command, comments=True)
+    words = shlex.split(_PROGRAM.sub("", command), comments=True)
     values = flags.FlagValues()
     for name, flag in program_flags(words[2]).items():
         values[name] = copy.deepcopy(flag)
