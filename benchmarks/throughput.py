@@ -11,7 +11,8 @@ and their outputs and gradients are compared in full single precision. Then thei
 are timed in turn, many at a call:
 
   descent  Adam, as `experiments.denoise --method=sgd` runs it, beside PyTorch's eager
-           loop; also "bare", without what our loop collects and watches
+           loop; also "bare", without what our loop collects and watches, and bare in
+           half precision
   psgld    preconditioned Langevin dynamics beside the same update in PyTorch, and
            beside our descent
   chains   several of its chains at once, in turn or as a batch, beside one
@@ -98,7 +99,9 @@ def _report(settings: Settings, pytorch: str, record: Record, folder: Path) -> s
         "descent, psgld: the loop of `dipgp.inference` with its guard and what "
         "experiments collect (average and moments of outputs, PSNR, in descents two "
         "stopping rules), which PyTorch's loop has not; bare descent: a scan of the "
-        "same steps, without. psgld is timed with its preconditioner frozen.",
+        "same steps, without. bfloat16: of our layers (`compute_dtype`), and PyTorch's "
+        "autocast; parameters have 32 bits in both. psgld is timed with its "
+        "preconditioner frozen.",
         "MiB of ours: what the compiled program holds, by the compiler's account; of "
         "PyTorch on GPUs: its allocator's peak in a call. Process: largest resident "
         "memory of a process that only descends, above one that only starts both "
@@ -106,10 +109,7 @@ def _report(settings: Settings, pytorch: str, record: Record, folder: Path) -> s
         "layouts.",
     ]
     if jax.default_backend() == "gpu":
-        notes.append(
-            "Single precision, TF32 allowed to both, cudnn.benchmark on. bfloat16 is "
-            "PyTorch's autocast, to which the library has no counterpart."
-        )
+        notes.append("Single precision, TF32 allowed to both, cudnn.benchmark on.")
     if record.agreements:
         notes.append(_agreement(record))
     notes += [f"FAILED: {failure}" for failure in record.failures]

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import jax
 
 from dipgp import architecture, networks
+from dipgp.networks.build import ComputeDtype
 from dipgp.networks.parameters import Initialisation, Parameter, parameters
 from dipgp.observations import Observation, observe
 
@@ -81,9 +82,17 @@ class Case:
             input_channels=INPUT_CHANNELS,
         )
 
-    def network(self, initialisation: Initialisation = "reference") -> networks.Network:
+    def network(
+        self,
+        initialisation: Initialisation = "reference",
+        compute_dtype: ComputeDtype | None = None,
+    ) -> networks.Network:
         """The network itself."""
-        return networks.build(self.architecture, initialisation=initialisation)
+        return networks.build(
+            self.architecture,
+            initialisation=initialisation,
+            compute_dtype=compute_dtype,
+        )
 
     @property
     def parameters(self) -> list[Parameter]:

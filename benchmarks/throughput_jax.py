@@ -19,8 +19,10 @@ from dipgp.networks import Network
 from dipgp.observations import log_likelihood, mean_squared_error
 
 Array = jax.Array
-# "bare" is a descent of which nothing is collected and that nothing watches.
-Run = Literal["descent", "bare", "psgld"]
+# "bare" is a descent of which nothing is collected and that nothing watches, and
+# "bfloat16" the same in half precision.
+Run = Literal["descent", "bare", "bfloat16", "psgld"]
+_BARE = ("bare", "bfloat16")
 # What a program is given and gives back, and the data.
 Carry = tuple[Any, Data]
 
@@ -48,6 +50,8 @@ def method(case: Case, run: Run, data: Data, sampler: Langevin = SAMPLER) -> Met
 
 
 def _network(case: Case, run: Run) -> Network:
+    if run == "bfloat16":
+        return case.network(compute_dtype="bfloat16")
     return case.network("gaussian_process" if run == "psgld" else "reference")
 
 
@@ -109,7 +113,7 @@ def advance(case: Case, run: Run, length: int) -> chains.Advance:
         state, losses = jax.lax.scan(body, state, length=length)
         return ((key, state), data), {"loss": losses}
 
-    return bare if run == "bare" else collected
+    return bare if run in _BARE else collected
 
 
 def begin(case: Case, run: Run, data: Data, key: Array) -> Carry:
@@ -118,7 +122,7 @@ def begin(case: Case, run: Run, data: Data, key: Array) -> Carry:
     start = _network(case, run).init(key_weights, data.z)
     found = method(case, run, data)
     carry: Carry
-    if run == "bare":
+    if run in _BARE:
         carry = ((key_run, found.init(start)), data)
     else:
         rules = plan(run, data).rules

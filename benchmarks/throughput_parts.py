@@ -129,12 +129,15 @@ class Trial:
 
 
 def _descent(trial: Trial) -> None:
-    contenders = {"descent": trial.ours("descent"), "bare descent": trial.ours("bare")}
+    contenders = {
+        "descent": trial.ours("descent"),
+        "bare descent": trial.ours("bare"),
+        "bare, bfloat16": trial.ours("bfloat16"),
+    }
     kinds: dict[str, dict[str, Any]] = {}
     if trial.pytorch is not None:
         kinds["PyTorch"] = {}
-        if trial.pytorch.device.type == "cuda":
-            kinds["PyTorch, bfloat16"] = {"precision": "bfloat16"}
+        kinds["PyTorch, bfloat16"] = {"precision": "bfloat16"}
         if trial.settings.compiled:
             kinds["PyTorch, torch.compile"] = {"compiled": True}
     own = list(contenders)
@@ -144,7 +147,8 @@ def _descent(trial: Trial) -> None:
             contenders[name] = trial.theirs("Descent", **settings)
             others.append(name)
     beside: list[str | None] = [*others] or [None]
-    trial.race(contenders, [(one, other) for one in own for other in beside])
+    pairs = [(one, other) for one in own for other in beside]
+    trial.race(contenders, [*pairs, ("bare, bfloat16", "bare descent")])
 
 
 def _psgld(trial: Trial) -> None:

@@ -49,6 +49,11 @@ def _all(condition: np.ndarray, value: jax.typing.ArrayLike) -> bool:
     return bool(np.all(condition) and np.all(np.isfinite(np.asarray(value))))
 
 
+def at_least_single(x: Array) -> Array:
+    """Floating-point numbers in 32 bits where they have fewer."""
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
 def not_negative(x: Array) -> Array:
     """max(x, 0) with gradient 1 at 0, where jnp.maximum has 1/2."""
     return jnp.where(x < 0, 0, x)

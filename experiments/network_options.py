@@ -144,6 +144,13 @@ _OVERRIDES = {
         ["ones", "uniform"],
         "Batch norm's scales at the start: ones, or U(0, 1) as in PyTorch up to 1.1.",
     ),
+    "compute_dtype": flags.DEFINE_enum(
+        "compute_dtype",
+        None,
+        ["float32", "bfloat16"],
+        "Precision of the network's layers, by default that of the image. Parameters "
+        "keep the latter's. bfloat16 takes half the memory; CPUs are slower in it.",
+    ),
     "iterations": flags.DEFINE_integer("iterations", None, "Steps of each network."),
     "stop_at": flags.DEFINE_integer(
         "stop_at", None, "Iteration at which the sgd methods are read."

@@ -97,7 +97,10 @@ class Recipe:
         settings = self.settings
         net = hourglass(settings, self.channels, architecture.Sigmoid())
         return networks.build(
-            net, initialisation=settings.initialisation, gamma=settings.gamma
+            net,
+            initialisation=settings.initialisation,
+            gamma=settings.gamma,
+            compute_dtype=settings.compute_dtype,
         )
 
     def method(self, data: Data) -> Method:

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 
+from dipgp.networks.build import ComputeDtype
 from dipgp.networks.parameters import Gamma, Initialisation
 from experiments.common import require
 
@@ -25,6 +26,8 @@ class NetworkSettings:
       input_channels: of the fixed input, uniform on [0, 0.1].
       initialisation: of the weights, "reference" or "gaussian_process".
       gamma: of batch norm at the start, "ones" or "uniform".
+      compute_dtype: of the network's layers, "float32" or "bfloat16"; None for that of
+        the image.
       iterations: steps taken.
       stop_at: iteration whose output a descent returns.
       stop_by: what decides that instead: "iteration" for stop_at, or a rule's name.
@@ -61,6 +64,7 @@ class NetworkSettings:
     input_channels: int = 32
     initialisation: Initialisation = "reference"
     gamma: Gamma = "ones"
+    compute_dtype: ComputeDtype | None = None
     iterations: int
     stop_at: int
     stop_by: str = "iteration"

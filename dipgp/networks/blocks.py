@@ -1,8 +1,9 @@
 """The layers of `dipgp.architecture` as flax modules that act on one signal.
 
 Every module takes x (H, W, C) or (L, C), without a batch axis, and computes in x's
-dtype. A child is named after its kind and its place among its siblings, so that a
-parameter's path can be read off the description:
+dtype, to which it rounds its parameters; batch norm computes in 32 bits at least. A
+child is named after its kind and its place among its siblings, so that a parameter's
+path can be read off the description:
 `params["serial_1"]["convolution_0"]["weights"]`.
 
 Modules say what parameters they read; `dipgp.networks.parameters` draws them, all at
@@ -90,6 +91,9 @@ class BatchNorm(Block):
     @nn.compact
     def __call__(self, x: Array) -> Array:
         """Subtracts the mean and divides by sqrt(variance + epsilon)."""
+        return self._normalise(numerics.at_least_single(x)).astype(x.dtype)
+
+    def _normalise(self, x: Array) -> Array:
         pixels = tuple(range(x.ndim - 1))
         centred = x - x.mean(pixels, keepdims=True)
         variance = jnp.square(centred).mean(pixels, keepdims=True)

@@ -19,6 +19,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from dipgp import numerics
+
 Array = jax.Array
 Strides = tuple[int, int]
 
@@ -88,7 +90,9 @@ def _gradient_of_kernel(x: Array, slope: Array) -> Array:
         return _gradient_of_kernel_at_once(x, slope)
     columns = x.shape[1] - width + 1
     none = jnp.zeros((border + 1, columns, x.shape[-1], filters), x.dtype)
-    return lax.scan(add, none, rows * jnp.arange(height // rows))[0]
+    none = numerics.at_least_single(none)
+    total, _ = lax.scan(add, none, rows * jnp.arange(height // rows))
+    return total.astype(x.dtype)
 
 
 def _gradient_of_kernel_at_once(x: Array, slope: Array) -> Array:

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from dipgp import numerics
 from dipgp.architecture.layers import DownsampleMethod, UpsampleMethod
 
 Array = jax.Array
@@ -81,11 +82,11 @@ def _interpolate_periodic(x: Array, factor: int, axis: int) -> Array:
     """The same Fourier coefficients on a finer grid."""
     if factor == 1:
         return x
-    size = x.shape[axis]
-    coefficients = jnp.fft.rfft(x, axis=axis)
+    size, dtype = x.shape[axis], x.dtype
+    coefficients = jnp.fft.rfft(numerics.at_least_single(x), axis=axis)
     if size % 2 == 0:
         # The highest frequency stands for itself and its mirror image, which are apart
         # on the finer grid: half for each.
         at = (slice(None),) * axis + (size // 2,)
         coefficients = coefficients.at[at].multiply(0.5)
-    return factor * jnp.fft.irfft(coefficients, factor * size, axis)
+    return (factor * jnp.fft.irfft(coefficients, factor * size, axis)).astype(dtype)

@@ -117,6 +117,7 @@ def test_the_quick_run_times_every_part(tmp_path):
     assert {found["ours"] for found in record.rows} == {
         "descent",
         "bare descent",
+        "bare, bfloat16",
         "psgld",
         "psgld, 2 chains by map",
         "psgld, 2 chains by vmap",

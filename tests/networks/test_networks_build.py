@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from example_networks import KEY, RESIDUAL, noise, small_hourglass
+from jax.flatten_util import ravel_pytree
 from scipy.special import erf
 
 from dipgp import networks
@@ -209,6 +210,38 @@ class TestTransformations:
         assert hash(first) == hash(second)
         assert first != networks.build(small_hourglass(), gamma="uniform")
 
+    def test_half_precision_rounds_layers_but_neither_parameters_nor_images(self):
+        layers = [Convolution(8), BatchNorm(), LeakyReLU(), Upsample(2, "ideal")]
+        net = Architecture(Serial([*layers, Convolution(2, 1)]), 4)
+        z = noise((16, 16))
+
+        def run(network, variables):
+            def misfit(variables):
+                image = network.apply(variables, z)
+                return jnp.mean(jnp.square(image - 1)), image
+
+            gradient, image = jax.grad(misfit, has_aux=True)(variables)
+            return image, ravel_pytree(gradient)[0]
+
+        variables = networks.build(net).init(KEY, z)
+        half = networks.build(net, compute_dtype="bfloat16")
+        expected = run(networks.build(net), variables)
+        # Batch norm cancels much of the first weights' gradient, but no rounding.
+        bounds = (2**-6, 2**-4)
+        found = run(half, variables)
+        for own, other, bound in zip(found, expected, bounds, strict=True):
+            assert own.dtype == other.dtype == jnp.float32
+            error = jnp.linalg.norm(own - other) / jnp.linalg.norm(other)
+            assert 2**-12 < error < bound
+
+    def test_half_precision_leaves_batch_norms_statistics_exact(self):
+        # In 8 bits the mean of these would be off by more than their spread.
+        z = (100 + noise((32, 32))).astype(jnp.bfloat16).astype(jnp.float32)
+        net = Architecture(BatchNorm(affine=False), 4)
+        half = networks.build(net, compute_dtype="bfloat16").apply({"params": {}}, z)
+        expected = networks.build(net).apply({"params": {}}, z)
+        np.testing.assert_allclose(half, expected, rtol=2**-8)
+
     @pytest.mark.slow
     def test_chains_of_parameters_may_be_mapped(self):
         network = networks.build(small_hourglass(1, dimensions=1))
@@ -301,7 +334,7 @@ class TestErrors:
         z = noise((4, 4))
         np.testing.assert_array_equal(network.apply(network.init(KEY, z), z), 0)
 
-    @pytest.mark.parametrize("name", ["initialisation", "gamma"])
+    @pytest.mark.parametrize("name", ["initialisation", "gamma", "compute_dtype"])
     def test_unknown_options_are_refused(self, name):
         with pytest.raises(ValueError, match=f"{name}: expected one of .*got 'zeros'"):
             networks.build(conv_net(1), **{name: "zeros"})
