@@ -7,12 +7,14 @@ import contextlib
 import functools
 import glob
 import math
+import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import jax
 import numpy as np
 from absl import app, flags, logging
 
@@ -104,6 +106,13 @@ TOLERANCE = flags.DEFINE_float(
     None,
     "Relative residual at which the linear solver stops; by default automatic.",
 )
+COMPILATION_CACHE = flags.DEFINE_bool(
+    "compilation_cache",
+    True,
+    "Keep programs that took a second or more to compile for the next run, in the "
+    "folder that the environment's JAX_COMPILATION_CACHE_DIR names, or in dipgp of the "
+    "user's cache folder.",
+)
 FLOAT64 = flags.DEFINE_bool("float64", False, "Compute in 64 bits instead of 32.")
 
 
@@ -132,6 +141,7 @@ def refuse_unread_flags(reader: str) -> None:
       UserError: where there is one.
     """
     read = {flag.name for flag in flags.FLAGS.get_key_flags_for_module(reader)}
+    read.add(COMPILATION_CACHE.name)  # which `main` reads
     for module, found in flags.FLAGS.flags_by_module_dict().items():
         for flag in found if module.startswith("experiments.") else ():
             accepted = not flag.present or flag.name in read
@@ -326,6 +336,7 @@ def _parse_flags(argv: Sequence[str]) -> list[str]:
 
 def _run(run: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> int:
     try:
+        _choose_compilation_cache()
         with _termination_as_from_the_keyboard():
             return run(arguments[1:])
     except Interrupted as interrupted:
@@ -364,6 +375,16 @@ def _what_is_left() -> str:
     if any(flag.name == "resume" for flag in read):
         return "what was written is whole, and --resume goes on from it"
     return "what was not yet written is lost"
+
+
+def _choose_compilation_cache() -> None:
+    """Where JAX keeps compiled programs, or that it keeps none."""
+    if not COMPILATION_CACHE.value:
+        jax.config.update("jax_enable_compilation_cache", False)
+    elif jax.config.values["jax_compilation_cache_dir"] is None:
+        caches = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+        if os.path.isabs(caches):  # else there is no such user
+            jax.config.update("jax_compilation_cache_dir", f"{caches}/dipgp")
 
 
 def _complain(error: object) -> None:

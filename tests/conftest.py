@@ -19,6 +19,8 @@ if importlib.metadata.version("jaxlib").startswith("0.10."):
         "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1",
     )
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # OpenBLAS reads it when it is loaded
+# Binaries would write into the user's cache folder.
+os.environ.setdefault("JAX_ENABLE_COMPILATION_CACHE", "0")
 
 import jax
 import pytest

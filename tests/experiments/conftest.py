@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
+import jax
 import numpy as np
 import pytest
 from absl import flags
@@ -24,8 +25,12 @@ def binary() -> Iterator[Callable[..., object]]:
             main(function, ["binary", *arguments])
         return stop.value.code
 
+    names = ("jax_enable_compilation_cache", "jax_compilation_cache_dir")
+    before = {name: getattr(jax.config, name) for name in names}
     yield call
     flags.FLAGS.unparse_flags()
+    for name, value in before.items():
+        jax.config.update(name, value)
 
 
 class Averaging:

@@ -1,6 +1,7 @@
 import errno
 import signal
 
+import jax
 import numpy as np
 import pytest
 from absl import flags
@@ -25,6 +26,33 @@ class TestMain:
     def test_flags_can_be_read_while_running(self, binary):
         assert binary(lambda: common.SEED.value, "--seed=7") == 7
         assert binary(lambda: common.SEED.value) == 0
+
+    @pytest.mark.parametrize(
+        ("named", "flag", "enabled", "folder"),
+        [
+            (None, [], True, "caches/dipgp"),
+            ("own", [], True, "own"),
+            (None, ["--nocompilation_cache"], False, None),
+        ],
+        ids=["default", "environment", "off"],
+    )
+    def test_compiled_programs_are_kept_in_the_users_cache_folder(
+        self, binary, tmp_path, monkeypatch, named, flag, enabled, folder
+    ):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
+        jax.config.update("jax_enable_compilation_cache", True)
+        # What JAX makes of JAX_COMPILATION_CACHE_DIR when it is imported.
+        own = None if named is None else str(tmp_path / named)
+        jax.config.update("jax_compilation_cache_dir", own)
+        seen = []
+
+        def run():
+            seen.append(jax.config.jax_enable_compilation_cache)
+            seen.append(jax.config.jax_compilation_cache_dir)
+            return 0
+
+        assert binary(run, *flag) == 0
+        assert seen == [enabled, None if folder is None else str(tmp_path / folder)]
 
     @pytest.mark.parametrize("error", [UserError, ValueError, OSError])
     def test_bad_input_ends_in_one_sentence(self, binary, capsys, error):
