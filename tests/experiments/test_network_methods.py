@@ -411,6 +411,13 @@ class TestSettings:
         assert found.burn_in == 50
         assert found.stop_at <= 100
 
+    @pytest.mark.parametrize("dtype", [None, "bfloat16"])
+    def test_layers_compute_in_the_precision_asked_for(self, dtype):
+        given = {} if dtype is None else {"compute_dtype": dtype}
+        found = network_options.settings("denoise", "smoke", "sgd", given)
+        recipe = Recipe("descent", found, 3, Identity())
+        assert recipe.network.compute_dtype == dtype
+
     @pytest.mark.parametrize(("iterations", "read_at"), [(450, 400), (300, 300)])
     def test_a_shorter_descent_is_read_where_the_preset_says_or_at_its_end(
         self, iterations, read_at
