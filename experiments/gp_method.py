@@ -110,9 +110,9 @@ def restore(request: Request, options: GPOptions) -> Restoration:
             report=report,
         )
         std = np.sqrt(np.asarray(found.value))
-        # Of a root half as large, relatively.
-        relative = found.standard_error / (2 * jnp.maximum(found.value, 1e-30))
-        facts = {"std_relative_error": float(jnp.mean(relative))}
+        # Of a root half as large; of means, since few solves may find 0 at a pixel.
+        relative = jnp.mean(found.standard_error) / (2 * jnp.mean(found.value))
+        facts = {"std_relative_error": float(relative)}
         info = found.info if info.converged else info
     channels = [
         {**labels[index], "amplitude": amplitude}
