@@ -149,7 +149,7 @@ _OVERRIDES = {
         None,
         ["float32", "bfloat16"],
         "Precision of the network's layers, by default that of the image. Parameters "
-        "keep the latter's. bfloat16 takes half the memory; CPUs are slower in it.",
+        "keep the latter's. CPUs are slower in bfloat16, and save no memory by it.",
     ),
     "iterations": flags.DEFINE_integer("iterations", None, "Steps of each network."),
     "stop_at": flags.DEFINE_integer(

@@ -154,9 +154,9 @@ def build(
         over reverse are wanted. Gradients then take many times longer on CPUs inside
         compiled loops.
       compute_dtype: of what passes between layers and of what convolutions multiply;
-        by default z's. "bfloat16" takes half the memory for it, with 8 bits of
-        precision; parameters, their gradients, batch norm's statistics and the image
-        keep the dtypes of what `init` and `apply` are given.
+        by default z's. "bfloat16" has 8 bits of precision, for devices with products
+        of it: XLA's CPU backend is slower in it and saves no memory. Parameters, their
+        gradients, batch norm's statistics and the image keep their dtypes.
 
     Raises:
       ValueError: on an unknown option; on branches that come out at different
