@@ -108,6 +108,7 @@ def restore(request: Request, options: GPOptions) -> Restoration:
             jax.random.fold_in(jax.random.key(request.seed), VARIANCE),
             solves=options.variance_solves,
             report=report,
+            mesh=request.mesh_for(options.variance_solves),
         )
         std = np.sqrt(np.asarray(found.value))
         # Of a root half as large; of means, since few solves may find 0 at a pixel.

@@ -58,15 +58,17 @@ def restore(
         )
     rules = _rules(settings, request.noise_known) if run.startswith("descent") else ()
     recipe = Recipe(run, settings, request.shape[2], request.forward, rules)
+    chains = settings.chains if run in SAMPLERS else 1
     outcome, verdict = network_run.drive(
         recipe,
         _data(recipe, request),
-        settings.chains if run in SAMPLERS else 1,
+        chains,
         jax.random.key(request.seed),
         running,
         None if request.folder is None else request.folder / "checkpoints" / run,
         _configuration(run, settings, request),
         request.report,
+        request.mesh_for(chains),
     )
     for name in names:
         yield name, _restoration(name, outcome, verdict, settings, request)

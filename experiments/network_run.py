@@ -5,9 +5,10 @@ compiled program.
 """
 
 import functools
+import json
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dipgp import devices
+from dipgp.devices import Mesh
 from dipgp.inference import chains, loop
 from dipgp.inference.checkpoint import CheckpointError, Checkpoints
 from dipgp.inference.guard import GAVE_UP
@@ -73,6 +76,7 @@ def drive(
     folder: Path | None,
     configuration: Mapping[str, Any],
     report: Report,
+    mesh: Mesh | None = None,
 ) -> tuple[Outcome, Verdict]:
     """Runs all iterations, from the start or from a checkpoint.
 
@@ -85,17 +89,28 @@ def drive(
       folder: of the checkpoints; None for none.
       configuration: what a checkpoint must have in common with the run.
       report: is told how far the run is.
+      mesh: devices that share the chains; where they are of several processes, these
+        call this together.
 
     Returns:
-      The runs at their end, and what became of them.
+      The runs at their end, and what became of them. Where processes share the chains,
+      each has all in NumPy but the weights, which stay where they are.
 
     Raises:
-      Interrupted: on SIGTERM or SIGINT, after a checkpoint was written.
-      UserError: where there is a checkpoint that cannot be used.
+      Interrupted: on SIGTERM or SIGINT of any process, after a checkpoint was written.
+      UserError: where there is a checkpoint that cannot be used, or processes do not
+        agree on the configuration.
     """
+    others = devices.dissenting(json.dumps(configuration, default=str), mesh)
+    if others:
+        raise UserError(
+            "expected the same image and settings in all processes, got others than "
+            f"process 0's in {', '.join(map(str, others))}; try --noise_std=, if the "
+            "noise was estimated"
+        )
     iterations = recipe.settings.iterations
-    outcome = _blank(recipe, data, _begin(recipe, data, chain_count, key), running)
-    stacked = jax.tree.map(lambda leaf: jnp.stack([leaf] * chain_count), data)
+    progress, stacked = _begin(recipe, data, chain_count, key, mesh)
+    outcome = _blank(recipe, data, progress, running)
     checkpoints = None
     if folder is not None and running.checkpoint_minutes > 0:
         checkpoints = Checkpoints(folder, configuration)
@@ -105,13 +120,15 @@ def drive(
             checkpoints.forget()
         clock = Clock(every_minutes=running.checkpoint_minutes)
     begun = time.monotonic() - float(outcome.seconds)
-    count = int(outcome.progress.taken[0])
+    count = int(devices.gather(outcome.progress.taken)[0])
     verdict = Verdict(True, "ran to the end")
 
     with Interruption() as interruption:
         while count < iterations:
             length = min(running.log_every, iterations - count)
-            outcome, stacked, piece = _advance(recipe, outcome, stacked, count, length)
+            outcome, stacked, piece = _advance(
+                recipe, outcome, stacked, count, length, mesh
+            )
             count += length
             elapsed = time.monotonic() - begun
             outcome = _sampled(outcome, recipe.settings.burn_in, count, iterations)
@@ -119,14 +136,16 @@ def drive(
             report(_news(piece, count, iterations, elapsed), count / iterations)
             verdict = _verdict(outcome, piece, count - length, running.on_divergence)
             over = count >= iterations or not verdict.converged
-            urgent = over or interruption.requested
-            if checkpoints and (clock.due(count) or urgent):
+            due = checkpoints is not None and clock.due(count)
+            # Clocks and signals of one process are news to the others.
+            due, asked = devices.any_process(mesh, due, interruption.requested)
+            if checkpoints and (due or over or asked):
                 checkpoints.save(count, outcome)
             if not verdict.converged:
                 break
-            if interruption.requested and not over:
+            if asked and not over:
                 raise Interrupted(count, iterations, checkpoints is not None)
-    return outcome, verdict
+    return _readable(outcome, mesh), verdict
 
 
 def pool(collected: moments.Moments) -> moments.Moments:
@@ -151,19 +170,26 @@ def diagnose(samples: np.ndarray) -> dict[str, float]:
 
 
 def _begin(
-    recipe: Recipe, data: Data, chain_count: int, key: jax.Array
-) -> loop.Progress:
-    """Chains before their first step, stacked; each draws from keys of its own."""
+    recipe: Recipe, data: Data, chain_count: int, key: jax.Array, mesh: Mesh | None
+) -> tuple[loop.Progress, Data]:
+    """Chains before their first step and what each goes on, with an axis of chains.
+
+    Each chain starts and draws from keys of its own.
+    """
     network, method = recipe.network, recipe.method(data)
     rules = recipe.plan(data).rules
     key_weights, key_run = (jax.random.fold_in(key, use) for use in (WEIGHTS, RUN))
-    runs = []
-    for chain in range(chain_count):
+
+    def begin(chain: int) -> tuple[loop.Progress, Data]:
         start = network.init(jax.random.fold_in(key_weights, chain), data.z)
         like = jax.eval_shape(network.apply, start, data.z)
         key_chain = jax.random.fold_in(key_run, chain)
-        runs.append(loop.begin(method, start, key_chain, like, rules))
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *runs)
+        return loop.begin(method, start, key_chain, like, rules), data
+
+    if mesh is not None:
+        return devices.spread(begin, chain_count, mesh)
+    each = [begin(chain) for chain in range(chain_count)]
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
 
 
 def _blank(
@@ -171,7 +197,9 @@ def _blank(
 ) -> Outcome:
     """A run of which nothing has happened yet, its arrays in their final shapes."""
     count, *shape = progress.output.shape
-    one = jax.tree.map(lambda leaf: leaf[0], progress)
+    one = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), progress
+    )
     method, plan = recipe.method(data), recipe.plan(data)
     _, trace = jax.eval_shape(lambda run: loop.step(method, plan, run), one)
     iterations = recipe.settings.iterations
@@ -212,23 +240,31 @@ def _scan(recipe: Recipe, length: int) -> chains.Advance:
 
 
 def _advance(
-    recipe: Recipe, outcome: Outcome, data: Data, count: int, length: int
+    recipe: Recipe,
+    outcome: Outcome,
+    data: Data,
+    count: int,
+    length: int,
+    mesh: Mesh | None,
 ) -> tuple[Outcome, Data, dict[str, np.ndarray]]:
     """Makes `length` steps after the first `count`; also gives their own trace."""
     carry = (outcome.progress, data)
-    advance, devices = _scan(recipe, length), _devices(outcome)
-    (progress, data), piece = chains.run_chains(advance, carry, devices)
-    piece = {name: np.asarray(values) for name, values in piece.items()}
+    (progress, data), piece = chains.run_chains(_scan(recipe, length), carry, mesh)
+    piece = devices.gather(piece)
     for name, values in piece.items():
         outcome.trace[name][:, count : count + length] = values
     return outcome._replace(progress=progress), data, piece
 
 
-def _devices(outcome: Outcome) -> Sequence[jax.Device] | None:
-    """Several, where the chains can be shared out over them evenly."""
-    available = jax.local_devices()
-    count = outcome.progress.taken.shape[0]
-    return available if len(available) > 1 and count % len(available) == 0 else None
+def _readable(outcome: Outcome, mesh: Mesh | None) -> Outcome:
+    """On the host of every process what is read off a run, but for its weights."""
+    if not devices.spans_processes(mesh):
+        return outcome
+    progress, read = outcome.progress, ("taken", "collected", "output", "reading")
+    told = {
+        name: devices.gather(getattr(progress, name)) for name in (*read, "choices")
+    }
+    return outcome._replace(progress=progress._replace(**told))
 
 
 def _sampled(outcome: Outcome, burn_in: int, count: int, iterations: int) -> Outcome:
@@ -240,7 +276,7 @@ def _sampled(outcome: Outcome, burn_in: int, count: int, iterations: int) -> Out
     if due <= outcome.drawn:
         return outcome
     samples = outcome.samples.copy()
-    samples[:, due - 1] = np.asarray(outcome.progress.output)
+    samples[:, due - 1] = devices.gather(outcome.progress.output)
     return outcome._replace(samples=samples, drawn=np.asarray(due))
 
 
@@ -269,9 +305,9 @@ def _verdict(
         loss = piece["loss"][chain, step]
         where = f"; the loss was {loss:g} at iteration {count + step + 1}"
     guards = outcome.progress.guard
-    if (np.asarray(guards.code) == GAVE_UP).any():
-        one = jax.tree.map(lambda leaf: leaf[np.argmax(guards.code)], guards)
-        return Verdict(False, f"{one.advice}{where}")
+    codes = devices.gather(guards.code)
+    if (codes == GAVE_UP).any():
+        return Verdict(False, f"{guards._replace(code=codes.max()).advice}{where}")
     if on_divergence == "stop" and broken.any():
         return Verdict(
             False,

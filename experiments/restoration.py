@@ -4,8 +4,11 @@ import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
+import jax
 import numpy as np
 
+from dipgp import devices
+from dipgp.devices import Mesh
 from dipgp.observations import Identity, LinearMap, Observation
 from dipgp.progress import Report
 
@@ -25,6 +28,8 @@ class Request:
       folder: for what is needed to go on after an interruption; None keeps nothing.
       report: is told how far the work is.
       forward: from an image to what the observation sees of it, before the mask.
+      devices: that chains and right-hand sides are spread over, at most; None for all.
+      shared: whether all processes work on this image together.
     """
 
     observation: Observation
@@ -35,6 +40,31 @@ class Request:
     folder: Path | None
     report: Report
     forward: LinearMap = Identity()
+    devices: int | None = None
+    shared: bool = False
+
+    def mesh_for(self, items: int) -> Mesh | None:
+        """The most devices that divide a number of items evenly; None for one alone.
+
+        Args:
+          items: chains, or linear systems.
+
+        Raises:
+          ValueError: where all processes work on the image, and do not divide them.
+        """
+        processes = jax.process_count() if self.shared else 1
+        most = processes * jax.local_device_count()
+        if self.devices is not None:
+            most = min(most, self.devices)
+        fitting = [n for n in range(processes, most + 1, processes) if items % n == 0]
+        if not fitting:
+            raise ValueError(
+                f"expected chains or linear systems that {processes} processes on at "
+                f"most {most} devices can share evenly, got {items}"
+            )
+        if fitting[-1] == 1:
+            return None
+        return devices.make_mesh(fitting[-1], local=not self.shared)
 
 
 @dataclasses.dataclass(frozen=True)

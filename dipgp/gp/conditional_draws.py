@@ -17,7 +17,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from dipgp import devices
 from dipgp.architecture.layers import check_positive_integer
+from dipgp.devices import Mesh
 from dipgp.gp import dense, sampling
 from dipgp.gp.conjugate_gradients import MeanSolution
 from dipgp.gp.system import SolveInfo, System
@@ -46,6 +48,7 @@ def deviations(
     count: int,
     batch: int = BATCH,
     report: Callable[[str], None] = lambda message: None,
+    mesh: Mesh | None = None,
 ) -> Samples:
     """Draws of what the posterior leaves open, around its mean.
 
@@ -53,19 +56,29 @@ def deviations(
       system: what the posterior was conditioned on.
       key: of the draws.
       count: how many.
-      batch: how many are solved for together.
+      batch: how many are solved for together, on each device.
       report: is told how far the work is.
+      mesh: devices that share the draws, which divide them evenly.
 
     Returns:
-      (count, C, H, W) in decorrelated channels.
+      (count, C, H, W) in decorrelated channels; spread where a mesh is given.
 
     Raises:
-      ValueError: on a count or batch below 1.
+      ValueError: on a count or batch below 1, or on a count that is no multiple of the
+        devices.
     """
     check_positive_integer("count", count)
-    parts = list(in_batches(system, jax.random.split(key, count), batch, report))
+    keys = jax.random.split(key, count)
+    if mesh is None:
+        parts = list(in_batches(system, keys, batch, report))
+        values, solutions = zip(*parts, strict=True)
+        return Samples(jnp.concatenate(values), worst(system, solutions))
+    parts = list(in_shared_batches(system, keys, batch, report, mesh))
     values, solutions = zip(*parts, strict=True)
-    return Samples(jnp.concatenate(values), worst(system, solutions))
+    # Joined within each device, whose draws follow one another.
+    drawn = jnp.concatenate(values, axis=1)
+    drawn = drawn.reshape(count, *drawn.shape[2:])
+    return Samples(drawn, worst(system, devices.gather(solutions)))
 
 
 def in_batches(
@@ -79,6 +92,43 @@ def in_batches(
     for first, last in batches(len(keys), batch):
         report(f"posterior samples: {first} of {len(keys)}")
         yield _correct(system, keys[first:last])
+
+
+def in_shared_batches(
+    system: System,
+    keys: Array,
+    batch: int,
+    report: Callable[[str], None],
+    mesh: Mesh,
+) -> Iterator[tuple[Array, MeanSolution]]:
+    """The same of all devices of a mesh, (devices, at most `batch`, C, H, W).
+
+    Each device has as many keys, in order. Of the solves' means only the largest value
+    is told.
+    """
+    devices.check_multiple("count", len(keys), mesh)
+    keys = keys.reshape(mesh.size, -1)
+    if system.tori is None:
+        # One factorisation, by each process for itself, makes all draws.
+        drawn = _draw_dense(system, keys.reshape(-1))
+        shares = drawn.reshape(*keys.shape, *drawn.shape[1:])
+        yield devices.place(shares, mesh), factorised(system, drawn)
+        return
+    everywhere = devices.replicate(system, mesh)
+    for first, last in batches(keys.shape[1], batch):
+        report(f"posterior samples: {first * mesh.size} of {keys.size}")
+        some = devices.place(keys[:, first:last], mesh)
+        yield devices.map_shares(_correct_share, some, everywhere, mesh)
+
+
+def _correct_share(keys: Array, system: System) -> tuple[Array, MeanSolution]:
+    drawn, solution = _correct(system, keys[0])
+    return drawn[None], largest_mean(solution)
+
+
+def largest_mean(solution: MeanSolution) -> MeanSolution:
+    """An account to be gathered: (1,) instead of the means, which others need not."""
+    return solution._replace(mean=jnp.max(jnp.abs(solution.mean))[None])
 
 
 def batches(count: int, batch: int) -> Iterator[tuple[int, int]]:

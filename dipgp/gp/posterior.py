@@ -25,7 +25,8 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
-from dipgp import numerics
+from dipgp import devices, numerics
+from dipgp.devices import Mesh
 from dipgp.gp import arguments, conditional_draws, evidence, toeplitz, variance
 from dipgp.gp.arguments import Method
 from dipgp.gp.colour import ChannelModel, correlate
@@ -66,26 +67,34 @@ class Posterior:
         *,
         batch: int = conditional_draws.BATCH,
         report: Callable[[str], None] = lambda message: None,
+        mesh: Mesh | None = None,
     ) -> Samples:
         """Independent draws from the posterior, as exact as its mean.
 
         Args:
           key: of the draws; each has a key of its own, split from it.
           count: number of draws.
-          batch: draws whose equations are solved together.
+          batch: draws whose equations are solved together, on each device.
           report: is told how far the work is.
+          mesh: devices of `dipgp.devices.make_mesh` that share the draws.
 
         Returns:
-          (count, H, W) or (count, H, W, C), and how the solves went.
+          (count, H, W) or (count, H, W, C), and how the solves went. On a mesh each
+          device holds its own draws.
 
         Raises:
-          ValueError: on a count or a batch below 1.
+          ValueError: on a count or a batch below 1, or on a count that is no multiple
+            of the devices.
         """
-        drawn = conditional_draws.deviations(self.system, key, count, batch, report)
-        values = correlate(drawn.values, self.system.channels)
-        if self.mean.ndim == 2:
-            values = values[..., 0]
-        return Samples(self.mean[None] + values, drawn.info)
+        drawn = conditional_draws.deviations(
+            self.system, key, count, batch, report, mesh
+        )
+        values, around = drawn.values, (self.mean, self.system.channels)
+        if mesh is not None:
+            around = devices.replicate(around, mesh)
+            moved = devices.map_shares(_around, values, around, mesh)
+            return Samples(moved, drawn.info)
+        return Samples(_around(values, around), drawn.info)
 
     def variance(
         self,
@@ -95,6 +104,7 @@ class Posterior:
         solves: int = variance.SOLVES,
         batch: int = conditional_draws.BATCH,
         report: Callable[[str], None] = lambda message: None,
+        mesh: Mesh | None = None,
     ) -> Variance:
         """The posterior's variance at every pixel, that of the image without noise.
 
@@ -106,8 +116,10 @@ class Posterior:
             and through other maps, and "samples" behind wide holes.
           solves: linear systems a channel that the estimators may solve; through a map
             those of all channels at once.
-          batch: systems solved together.
+          batch: systems solved together, on each device.
           report: is told how far the work is.
+          mesh: devices of `dipgp.devices.make_mesh` that share the systems of the
+            estimators; for "samples" they divide them evenly.
 
         Returns:
           The variance, shaped like the mean, its standard error, and how the solves
@@ -155,6 +167,15 @@ class Posterior:
             without a key where one is needed; on numbers below 1.
         """
         return evidence.estimate(self.system, key, method, probes, steps)
+
+
+def _around(values: Array, around: tuple[Array, ChannelModel]) -> Array:
+    """Deviations (N, C, H, W) of independent channels, in colours around a mean."""
+    mean, channels = around
+    values = correlate(values, channels)
+    if mean.ndim == 2:
+        values = values[..., 0]
+    return mean[None] + values
 
 
 def condition(

@@ -13,11 +13,14 @@ couples covary most at one pixel, and are probed one by one: C s^2 solves.
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dipgp import devices
+from dipgp.devices import Mesh
 from dipgp.gp import conditional_draws
 from dipgp.gp.conjugate_gradients import MeanSolution
 from dipgp.gp.system import SolveInfo, System
@@ -30,12 +33,27 @@ REPEATS = 2
 TOLERANCE = 1e-3
 
 
+class _Patterns(NamedTuple):
+    """Which pixels and channels are probed together.
+
+    Attributes:
+      channels: (N, C), 1 where a channel is probed.
+      offsets: (N, 2), first row and column.
+      spacing: between rows and columns.
+    """
+
+    channels: np.ndarray
+    offsets: np.ndarray
+    spacing: tuple[int, int]
+
+
 def estimate(
     system: System,
     key: Array,
     solves: int,
     batch: int,
     report: Callable[[str], None],
+    mesh: Mesh | None = None,
 ) -> tuple[Array, Array, SolveInfo]:
     """The variances along `System.directions`.
 
@@ -44,38 +62,21 @@ def estimate(
       key: of the signs.
       solves: of an image's equations; at most so many where that is enough for spacing
         1, otherwise `least_solves`.
-      batch: how many are solved together.
+      batch: how many are solved together, on each device.
       report: is told how far the work is.
+      mesh: devices that share the solves.
 
     Returns:
       Variances (C, H, W), their standard errors, and how the solves went.
     """
     tolerance = max(system.tolerance, TOLERANCE)
     system = replace(system, form="field", tolerance=tolerance)
-    height, width = system.grid
-    parts = _parts(system)
-    spacing = max(math.isqrt(solves // (REPEATS * len(parts))), 1)
-    down, right = min(spacing, height), min(spacing, width)
-    offsets = np.indices((len(parts), down, right)).reshape(3, -1).T
+    patterns = _patterns(system, solves)
     keys = jax.random.split(key, REPEATS)
-    runs, solutions = [], []
-    for repeat, key_signs in enumerate(keys):
-        value = jnp.zeros((len(system.covariances), height, width))
-        for first, last in conditional_draws.batches(len(offsets), batch):
-            done = repeat * len(offsets) + first
-            report(f"posterior variance: {done} of {len(offsets) * REPEATS} solves")
-            some = offsets[first:last]
-            part, solution = _probe(
-                system,
-                key_signs,
-                jnp.asarray(parts[some[:, 0]]),
-                jnp.asarray(some[:, 1:]),
-                (down, right),
-            )
-            value = value + part
-            solutions.append(solution)
-        runs.append(value)
-    both = jnp.stack(runs)
+    if mesh is None:
+        both, solutions = _on_one_device(system, keys, patterns, batch, report)
+    else:
+        both, solutions = _on_mesh(system, keys, patterns, batch, report, mesh)
     half = jnp.square((both[0] - both[1]) / 2)
     error = jnp.zeros_like(half)
     told = _told(system)
@@ -85,6 +86,77 @@ def estimate(
         error = error + pixels * jnp.sqrt(square)
     info = conditional_draws.worst(system, solutions)
     return jnp.mean(both, axis=0), error, info
+
+
+def _patterns(system: System, solves: int) -> _Patterns:
+    """As far apart as so many solves allow."""
+    height, width = system.grid
+    parts = _parts(system)
+    spacing = max(math.isqrt(solves // (REPEATS * len(parts))), 1)
+    down, right = min(spacing, height), min(spacing, width)
+    numbers = np.indices((len(parts), down, right)).reshape(3, -1).T
+    return _Patterns(parts[numbers[:, 0]], numbers[:, 1:], (down, right))
+
+
+def _on_one_device(
+    system: System,
+    keys: Array,
+    patterns: _Patterns,
+    batch: int,
+    report: Callable[[str], None],
+) -> tuple[Array, list[MeanSolution]]:
+    """The diagonals (repeats, C, H, W), and accounts of the solves."""
+    channels, offsets, spacing = patterns
+    runs, solutions = [], []
+    for repeat, key_signs in enumerate(keys):
+        value = jnp.zeros((len(system.covariances), *system.grid))
+        for first, last in conditional_draws.batches(len(offsets), batch):
+            done = repeat * len(offsets) + first
+            report(f"posterior variance: {done} of {len(offsets) * REPEATS} solves")
+            some = (jnp.asarray(part[first:last]) for part in (channels, offsets))
+            part, solution = _probe(system, key_signs, *some, spacing)
+            value = value + part
+            solutions.append(solution)
+        runs.append(value)
+    return jnp.stack(runs), solutions
+
+
+def _on_mesh(
+    system: System,
+    keys: Array,
+    patterns: _Patterns,
+    batch: int,
+    report: Callable[[str], None],
+    mesh: Mesh,
+) -> tuple[Array, list[MeanSolution]]:
+    """The same on several devices, which share the patterns of all repeats."""
+    count = len(patterns.offsets)
+    each = -(-REPEATS * count // mesh.size)
+
+    def shares(numbers: np.ndarray) -> np.ndarray:
+        """(devices, each, ...), filled up with zeros: patterns that probe nothing."""
+        idle = mesh.size * each - len(numbers)
+        filled = np.pad(numbers, [(0, idle)] + [(0, 0)] * (numbers.ndim - 1))
+        return filled.reshape(mesh.size, each, *numbers.shape[1:])
+
+    items = (
+        shares(np.repeat(np.arange(REPEATS), count)),
+        shares(np.tile(patterns.channels, (REPEATS, 1))),
+        shares(np.tile(patterns.offsets, (REPEATS, 1))),
+    )
+    whole = devices.replicate((system, keys, np.array(patterns.spacing)), mesh)
+    value: Array | None = None
+    solutions = []
+    for first, last in conditional_draws.batches(each, batch):
+        done = min(first * mesh.size, REPEATS * count)
+        report(f"posterior variance: {done} of {count * REPEATS} solves")
+        some = jax.tree.map(lambda part, i=first, j=last: part[:, i:j], items)
+        placed = devices.place(some, mesh)
+        part, solution = devices.map_shares(_probe_share, placed, whole, mesh)
+        value = part if value is None else value + part
+        solutions.append(solution)
+    assert value is not None
+    return devices.total(value, mesh), devices.gather(solutions)
 
 
 def least_solves(system: System) -> int:
@@ -129,15 +201,39 @@ def _probe(
       offsets: (N, 2), first row and column.
       spacing: between rows and columns.
     """
-    height, width = system.grid
     dtype = system.observation.mask.dtype
-    shape = (channels.shape[1], height, width)
-    signs = jax.random.rademacher(key, shape, dtype)
+    signs = jax.random.rademacher(key, (channels.shape[1], *system.grid), dtype)
+    products, solution = _products(system, signs[None], channels, offsets, spacing)
+    return jnp.sum(products, axis=0), solution
+
+
+def _probe_share(
+    items: tuple[Array, Array, Array], whole: tuple[System, Array, Array]
+) -> tuple[Array, MeanSolution]:
+    """The diagonals (1, repeats, C, H, W) at the pixels of a device's patterns."""
+    repeats, channels, offsets = (item[0] for item in items)
+    system, keys, spacing = whole
+    dtype = system.observation.mask.dtype
+    shape = (channels.shape[1], *system.grid)
+    signs = jnp.stack([jax.random.rademacher(key, shape, dtype) for key in keys])
+    products, solution = _products(system, signs[repeats], channels, offsets, spacing)
+    value = jnp.zeros_like(signs).at[repeats].add(products)
+    return value[None], conditional_draws.largest_mean(solution)
+
+
+def _products(
+    system: System,
+    signs: Array,
+    channels: Array,
+    offsets: Array,
+    spacing: tuple[int, int] | Array,
+) -> tuple[Array, MeanSolution]:
+    """z (P z) of N patterns, (N, C, H, W), for signs (N or 1, C, H, W)."""
+    height, width = system.grid
     rows = jnp.arange(height)[None, :] % spacing[0] == offsets[:, :1]
     columns = jnp.arange(width)[None, :] % spacing[1] == offsets[:, 1:]
-    chosen = (rows[:, :, None] & columns[:, None, :])[:, None].astype(dtype)
-    chosen = channels.astype(dtype)[:, :, None, None] * chosen
-    probes = chosen * signs[None]
+    chosen = (rows[:, :, None] & columns[:, None, :])[:, None].astype(signs.dtype)
+    chosen = channels.astype(signs.dtype)[:, :, None, None] * chosen
+    probes = chosen * signs
     solution = system.apply_posterior_covariance(probes.reshape(-1, height, width))
-    products = probes * solution.mean.reshape(probes.shape)
-    return jnp.sum(products, axis=0), solution
+    return probes * solution.mean.reshape(probes.shape), solution

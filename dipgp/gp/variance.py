@@ -22,7 +22,8 @@ from typing import Literal, NamedTuple, get_args
 import jax
 import jax.numpy as jnp
 
-from dipgp import numerics
+from dipgp import devices, numerics
+from dipgp.devices import Mesh
 from dipgp.gp import conditional_draws, dense, dense_through, probing
 from dipgp.gp.colour import ChannelModel, correlate
 from dipgp.gp.system import FEW_PIXELS, WIDEST_GAP, SolveInfo, System
@@ -57,6 +58,7 @@ def estimate(
     solves: int,
     batch: int,
     report: Report,
+    mesh: Mesh | None = None,
 ) -> Variance:
     """The variances of a posterior; arguments as of `Posterior.variance`.
 
@@ -86,8 +88,8 @@ def estimate(
     if solves < least:
         raise ValueError(f"solves: expected at least {least}, got {solves!r}")
     if method == "samples":
-        return _sampled(system, key, solves, batch, report)
-    found = probing.estimate(system, key, solves, batch, report)
+        return _sampled(system, key, solves, batch, report, mesh)
+    found = probing.estimate(system, key, solves, batch, report, mesh)
     return _in_colours(system.directions, *found)
 
 
@@ -169,17 +171,40 @@ def _stationary(system: System) -> Array:
 
 
 def _sampled(
-    system: System, key: Array, count: int, batch: int, report: Report
+    system: System,
+    key: Array,
+    count: int,
+    batch: int,
+    report: Report,
+    mesh: Mesh | None,
 ) -> Variance:
     """From draws, of which only the sum of squares is kept."""
     total, solutions = jnp.zeros((), system.observation.values.dtype), []
     keys = jax.random.split(key, count)
-    for drawn, solution in conditional_draws.in_batches(system, keys, batch, report):
-        if system.couples_channels:
-            drawn = jnp.moveaxis(correlate(drawn, system.channels), -1, 1)
-        total = total + jnp.sum(jnp.square(drawn), axis=0)
-        solutions.append(solution)
+    if mesh is None:
+        parts = conditional_draws.in_batches(system, keys, batch, report)
+        for drawn, solution in parts:
+            total = total + _sum_of_squares(drawn, system)
+            solutions.append(solution)
+    else:
+        everywhere = devices.replicate(system, mesh)
+        parts = conditional_draws.in_shared_batches(system, keys, batch, report, mesh)
+        for drawn, solution in parts:
+            squares = devices.map_shares(_share_of_squares, drawn, everywhere, mesh)
+            total = total + devices.total(squares, mesh)
+            solutions.append(devices.gather(solution))
     value = total / count
     info = conditional_draws.worst(system, solutions)
     error = value * math.sqrt(2 / count)
     return _in_colours(system.directions, value, error, info)
+
+
+def _sum_of_squares(drawn: Array, system: System) -> Array:
+    """(C, H, W) along `System.directions`, of draws (N, C, H, W)."""
+    if system.couples_channels:
+        drawn = jnp.moveaxis(correlate(drawn, system.channels), -1, 1)
+    return jnp.sum(jnp.square(drawn), axis=0)
+
+
+def _share_of_squares(drawn: Array, system: System) -> Array:
+    return _sum_of_squares(drawn[0], system)[None]

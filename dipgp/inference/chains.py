@@ -4,16 +4,19 @@
     carries, traces = run_chains(advance, carries)
 
 Chains know nothing of each other. Each carries its own random key, so that they differ,
-and gives the same numbers as it would alone, up to rounding. Several devices share the
-chains through `jax.shard_map`, which asks for no communication between them.
+and gives the same numbers as it would alone, up to rounding. Several devices, also of
+several processes, share the chains without talking to each other (`dipgp.devices`).
 """
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Literal, get_args
 
 import jax
 import numpy as np
+
+from dipgp import devices
+from dipgp.devices import Mesh
 
 Array = jax.Array
 # A pytree of arrays.
@@ -26,7 +29,7 @@ How = Literal["map", "vmap"]
 def run_chains(
     advance: Advance,
     carries: Carry,
-    devices: Sequence[jax.Device] | None = None,
+    mesh: Mesh | None = None,
     how: How = "map",
 ) -> tuple[Carry, Trace]:
     """Advances K chains by one compiled program.
@@ -44,34 +47,24 @@ def run_chains(
       advance: from a carry to the next carry, of equal shapes and dtypes, and a trace.
       carries: of all chains, with a leading axis K. Their buffers are used again: do
         not read them afterwards.
-      devices: over which the chains are shared out evenly, in order; by default they
-        stay on the one device where they are.
+      mesh: devices over which the chains are shared out evenly, in order; by default
+        they stay on the one device where they are.
       how: "map" or "vmap"; `how_for_small_networks` knows which of them those want.
 
     Returns:
-      The next carries and the traces, with the leading axis K; with several devices,
-      each holds its own chains.
+      The next carries and the traces, with the leading axis K; on a mesh each device
+      holds its own chains.
 
     Raises:
       ValueError: on leaves without a common leading axis, on a number of chains that is
-        no multiple of the devices', on an unknown `how`, or on an advance that changes
+        no multiple of the devices, on an unknown `how`, or on an advance that changes
         a carry's shapes or dtypes.
     """
     count = _count(carries)
     _check(how)
-    mesh = None
-    if devices is not None:
-        if not devices:
-            raise ValueError("devices: expected at least one, got none")
-        if count % len(devices):
-            raise ValueError(
-                f"carries: expected a multiple of {len(devices)} chains, as many as "
-                f"there are devices, got {count}; try {_multiple(count, len(devices))}"
-            )
-        mesh = jax.sharding.Mesh(np.array(devices), ("chain",))
-        # Where they lie there already, nothing is moved.
-        sharding = jax.sharding.NamedSharding(mesh, jax.P("chain"))
-        carries = jax.device_put(carries, sharding)
+    if mesh is not None:
+        devices.check_multiple("carries", count, mesh)
+        carries = devices.place(carries, mesh)
     return _run(advance, carries, mesh, how)
 
 
@@ -104,20 +97,13 @@ def map_chains(function: Callable[[Any], Any], chains: Any, how: How = "map") ->
     jax.jit, static_argnames=("advance", "mesh", "how"), donate_argnames="carries"
 )
 def _run(
-    advance: Advance, carries: Carry, mesh: jax.sharding.Mesh | None, how: How
+    advance: Advance, carries: Carry, mesh: Mesh | None, how: How
 ) -> tuple[Carry, Trace]:
-    share = functools.partial(map_chains, advance, how=how)
+    def share(carries: Carry, _: None) -> tuple[Carry, Trace]:
+        return map_chains(advance, carries, how)
 
-    if mesh is not None:
-        # Without check_vma advance may make arrays of its own inside its loops.
-        share = jax.shard_map(
-            share,
-            mesh=mesh,
-            in_specs=jax.P("chain"),
-            out_specs=jax.P("chain"),
-            check_vma=False,
-        )
-    advanced, traces = share(carries)
+    everywhere = share if mesh is None else devices.on_shares(share, mesh)
+    advanced, traces = everywhere(carries, None)
     before, after = (_shapes(each) for each in (carries, advanced))
     if before != after:
         raise ValueError(
@@ -140,10 +126,6 @@ def _count(carries: Carry) -> int:
             f"carries: expected arrays with one leading axis of chains, got {shapes}"
         )
     return counts.pop()[0]
-
-
-def _multiple(count: int, of: int) -> int:
-    return -(-count // of) * of
 
 
 def _check(how: str) -> None:

@@ -1,9 +1,3 @@
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -111,73 +105,6 @@ class TestOneDevice:
         np.testing.assert_array_equal(carries, 1.0)
 
 
-# Prints what came out, as JSON, on four devices that share one CPU.
-SEVERAL = """
-import json, sys
-sys.path.insert(0, sys.argv[1])
-import jax, numpy as np
-from test_chains import CHAINS, advance, begin, read, run_chains, together
-
-devices = jax.devices()
-result = {"devices": len(devices)}
-for count, how in ((2, "map"), (4, "map"), (2, "vmap")):
-    leaves = together(2, devices=devices[:count], how=how)
-    result[f"{count} {how}"] = [leaf.tolist() for leaf in leaves]
-carries, traces = run_chains(advance, begin(), devices)
-result["places"] = [
-    [list(shard.index[0].indices(CHAINS)[:2]), devices.index(shard.device)]
-    for leaf in (carries["w"], traces) for shard in leaf.addressable_shards
-]
-held = carries["w"]
-run_chains(advance, carries, devices)
-result["moved"] = not held.is_deleted()
-try:
-    run_chains(advance, begin(6), devices)
-except ValueError as error:
-    result["error"] = str(error)
-print(json.dumps(result))
-"""
-
-
-@pytest.fixture(scope="module")
-def several():
-    flags = os.environ.get("XLA_FLAGS", ""), "--xla_force_host_platform_device_count=4"
-    environment = os.environ | {"XLA_FLAGS": " ".join(flags), "JAX_PLATFORMS": "cpu"}
-    finished = subprocess.run(
-        [sys.executable, "-W", "error", "-c", SEVERAL, Path(__file__).parent],
-        env=environment,
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    result = json.loads(finished.stdout)
-    assert result["devices"] == 4
-    return result
-
-
-class TestSeveralDevices:
-    @pytest.mark.parametrize(("count", "how"), [(2, "map"), (4, "map"), (2, "vmap")])
-    def test_chains_run_as_on_one(self, several, count, how):
-        expected = together(2, how=how)
-        found = several[f"{count} {how}"]
-        np.testing.assert_array_equal(found[0], expected[0])
-        for one, other in zip(found[1:], expected[1:], strict=True):
-            np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
-
-    def test_each_device_holds_its_share_in_order(self, several):
-        shares = [[[chain, chain + 1], chain] for chain in range(4)]
-        assert several["places"] == shares + shares
-
-    def test_what_lies_there_is_not_moved_again(self, several):
-        assert not several["moved"]
-
-    def test_a_number_of_chains_that_cannot_be_shared_is_refused(self, several):
-        assert several["error"] == (
-            "carries: expected a multiple of 4 chains, as many as there are devices, "
-            "got 6; try 8"
-        )
-
-
 class TestErrors:
     @pytest.mark.parametrize(
         "carries",
@@ -207,10 +134,6 @@ class TestErrors:
     def test_an_unknown_how(self):
         with pytest.raises(ValueError, match=r"^how: expected one of map, vmap, got"):
             run_chains(advance, begin(), how="pmap")
-
-    def test_no_devices(self):
-        with pytest.raises(ValueError, match=r"^devices: expected at least one"):
-            run_chains(advance, begin(), devices=[])
 
 
 @pytest.mark.parametrize("how", ["map", "vmap"])
