@@ -21,16 +21,20 @@ class Report(Protocol):
 
 
 @contextlib.contextmanager
-def show(title: str) -> Iterator[Report]:
+def show(title: str, shown: bool = True) -> Iterator[Report]:
     """Shows what is going on, on stderr: a bar on a terminal, elsewhere now and then.
 
     Args:
       title: what stays in front of every report.
+      shown: whether anything is; not where another process shows the same.
 
     Yields:
       A function that takes the latest news, and the part of the work that is done
       where that is known.
     """
+    if not shown:
+        yield lambda news, fraction=None: None
+        return
     console = rich.console.Console(stderr=True)
     if not console.is_terminal:
         yield _plain_report(title)

@@ -54,12 +54,13 @@ from skimage.restoration import unsupervised_wiener
 from dipgp.observations import Blur, gaussian_blur, motion_blur
 from dipgp.observations.blur import Boundary
 from dipgp.summaries import psnr
-from experiments import common, image_tasks, network_options, noise
+from experiments import common, image_tasks, network_options, noise, processes
 from experiments.common import require
 from experiments.gp_method import GPOptions
 
 flags.adopt_module_key_flags(common)
 flags.adopt_module_key_flags(network_options)
+flags.adopt_module_key_flags(processes)
 
 BLUR = flags.DEFINE_enum(
     "blur", "gaussian", ["gaussian", "motion"], "Out of focus, or in motion."
@@ -205,4 +206,6 @@ def _wiener(seen: np.ndarray, kernel: np.ndarray, seed: int) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    common.main(lambda: image_tasks.exit_status(run(config_from_flags())))
+    common.main(
+        processes.together(lambda: image_tasks.exit_status(run(config_from_flags())))
+    )

@@ -53,12 +53,14 @@ from experiments import (
     interpolated_mosaic,
     network_options,
     noise,
+    processes,
 )
 from experiments.common import UserError, require
 from experiments.gp_method import GPOptions
 
 flags.adopt_module_key_flags(common)
 flags.adopt_module_key_flags(network_options)
+flags.adopt_module_key_flags(processes)
 
 PATTERN = flags.DEFINE_enum(
     "pattern",
@@ -189,4 +191,6 @@ def _assess(
 
 
 if __name__ == "__main__":
-    common.main(lambda: image_tasks.exit_status(run(config_from_flags())))
+    common.main(
+        processes.together(lambda: image_tasks.exit_status(run(config_from_flags())))
+    )

@@ -53,11 +53,12 @@ import numpy as np
 from absl import flags
 
 from dipgp.summaries import psnr
-from experiments import common, image_tasks, network_options, noise
+from experiments import common, image_tasks, network_options, noise, processes
 from experiments.gp_method import GPOptions
 
 flags.adopt_module_key_flags(common)
 flags.adopt_module_key_flags(network_options)
+flags.adopt_module_key_flags(processes)
 
 DEFAULT_NOISE_STD = 25.0  # grey levels of 255
 
@@ -128,4 +129,6 @@ def _assess(
 
 
 if __name__ == "__main__":
-    common.main(lambda: image_tasks.exit_status(run(config_from_flags())))
+    common.main(
+        processes.together(lambda: image_tasks.exit_status(run(config_from_flags())))
+    )

@@ -17,13 +17,20 @@ import numpy as np
 from dipgp import progress
 from dipgp.observations import Identity, LinearMap, Observation, observe
 from dipgp.summaries import calibration, ssim
-from experiments import common, methods, network_options, noise, reporting, results
+from experiments import (
+    common,
+    methods,
+    network_options,
+    noise,
+    processes,
+    reporting,
+    results,
+)
 from experiments.common import UserError, require
 from experiments.gp_method import GPOptions
 from experiments.network_settings import NetworkSettings, Running
 from experiments.restoration import Request, Restoration
 from experiments.results import Record, Result
-from experiments.run_folders import open_run_folders
 
 # Stands in an observation whose noise a method is to estimate: one grey level.
 STARTING_NOISE_STD = 1.0 / common.GREY_LEVELS
@@ -207,30 +214,42 @@ def restore_images(
       Interrupted: where the run was asked to end; what is done is written.
     """
     images = common.expand_images(config.images, reserved=reporting.TABLE_FILES)
+    order = list(images)
+    shared = len(order) == 1 and jax.process_count() > 1
+    speaks = processes.is_first() or not shared
+    if shared:
+        processes.check_work(config.networks, config.methods)
     with jax.enable_x64(config.float64):
         for path in images.values():
             _open_problem(path, prepare)  # bad input shows before hours of computing
-        with open_run_folders(config.output_dir, list(images)) as folders:
+        with processes.open_run_folders(config.output_dir, order) as folders:
             records: list[Record] = []
-            for number, (name, path) in enumerate(images.items(), start=1):
-                title = f"{number}/{len(images)} {name}"
+            for name in order if shared else processes.own_share(order):
+                path = images[name]
                 facts: Record = {
                     "experiment": experiment,
                     "image": name,
                     "path": None if path is None else str(path),
                 }
                 done = _finished(config, folders[name], facts)
+                if shared and not processes.all_agree(done is not None):
+                    done = None
                 if done is None:
                     problem = _open_problem(path, prepare)
+                    title = f"{1 + order.index(name)}/{len(order)} {name}"
                     done = _restore_image(
-                        config, title, folders[name], problem, assess, facts
+                        config, title, folders[name], problem, assess, facts, shared
                     )
-                for record in done:
-                    _print_line(name, record)
+                for record in done if speaks else ():
+                    print(results.line(name, record), flush=True)
                 records += done
             if len(images) > 1:
-                columns = [*_scores(records[0]), "seconds"]
-                print(reporting.write_table(Path(config.output_dir), records, columns))
+                records = processes.collect(records)
+                records.sort(key=lambda record: order.index(str(record["image"])))
+                columns = [*results.scores(records[0]), "seconds"]
+                if processes.is_first():
+                    folder = Path(config.output_dir)
+                    print(reporting.write_table(folder, records, columns))
     return records
 
 
@@ -241,14 +260,16 @@ def _restore_image(
     problem: Problem,
     assess: Assess,
     common_facts: Record,
+    shared: bool,
 ) -> list[Record]:
-    """One image by all methods; writes its folder."""
+    """One image by all methods; writes its folder, or has the first process do so."""
     seen = problem.observation.values
     height, width, channels = problem.shape or seen.shape
     done, clean = [], None
     if problem.truth is not None:
         clean = problem.forward(jnp.asarray(problem.truth, seen.dtype))
-    with progress.show(title) as report:
+    writes = processes.is_first() or not shared
+    with progress.show(title, writes) as report:
         request = Request(
             observation=problem.observation,
             shape=(height, width, channels),
@@ -258,6 +279,8 @@ def _restore_image(
             folder=folder,
             report=report,
             forward=problem.forward,
+            devices=config.running.devices,
+            shared=shared,
         )
         for method, restoration in methods.restore(
             config.methods, request, config.options, config.networks, config.running
@@ -278,6 +301,8 @@ def _restore_image(
             done.append(Result(method, restoration, picture, record))
     # In the order asked for; methods that share a run come together.
     done.sort(key=lambda result: config.methods.index(result.method))
+    if not writes:
+        return [result.record for result in done]
     shown = np.asarray(seen) if problem.shown is None else problem.shown
     return results.write(folder, shown, problem.truth, done)
 
@@ -362,24 +387,3 @@ def _record(
         "configuration": dataclasses.asdict(config),
         "versions": reporting.versions(),
     }
-
-
-def _scores(record: Record) -> list[str]:
-    """Names of what the task scored."""
-    kinds = ("psnr", "ssim")
-    return [key for key in record if key.split("_")[0] in kinds]
-
-
-def _print_line(name: str, record: Record) -> None:
-    facts = [
-        f"{reporting.title(score)} {reporting.format_number(score, record[score])}"
-        for score in _scores(record)
-        if record[score] is not None
-    ]
-    facts.append(reporting.format_number("seconds", record["seconds"]))
-    facts.append(f"{record['iterations']} iterations")
-    facts += noise.in_words(record["noise_std"])
-    if not record["converged"]:
-        facts.append(f"NOT CONVERGED: {record['message']}")
-    # Flushed, so that a log shows how far a long run has come.
-    print(f"{name}: {record['method']}: {', '.join(facts)}", flush=True)

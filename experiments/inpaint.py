@@ -73,6 +73,7 @@ from experiments import (
     methods,
     network_options,
     noise,
+    processes,
 )
 from experiments.automatic import AUTO
 from experiments.common import UserError, require
@@ -80,6 +81,7 @@ from experiments.gp_method import GPOptions
 
 flags.adopt_module_key_flags(common)
 flags.adopt_module_key_flags(network_options)
+flags.adopt_module_key_flags(processes)
 
 # What can go missing, and which part of the picture by default.
 DROP_FRACTIONS = {"pixels": 0.5, "text": 0.05, "region": 0.1}
@@ -282,4 +284,6 @@ def _assess(
 
 
 if __name__ == "__main__":
-    common.main(lambda: image_tasks.exit_status(run(config_from_flags())))
+    common.main(
+        processes.together(lambda: image_tasks.exit_status(run(config_from_flags())))
+    )

@@ -11,7 +11,7 @@ from typing import Any
 
 from absl import flags
 
-from experiments.common import GREY_LEVELS, require
+from experiments.common import GREY_LEVELS, most_devices, require
 from experiments.network_settings import STOPPING, NetworkSettings, Running
 
 # The hourglass of both papers, and the narrower list of the DIP repository.
@@ -325,4 +325,5 @@ def running_from_flags() -> Running:
         resume=RESUME.value,
         samples=SAMPLES.value,
         on_divergence=ON_DIVERGENCE.value,
+        devices=most_devices(),
     )

@@ -159,6 +159,7 @@ class Running:
       resume: whether to go on from a checkpoint.
       samples: posterior samples of each chain to keep, evenly spaced.
       on_divergence: "roll_back" to the last good state, or "stop" there.
+      devices: that chains and right-hand sides are spread over, at most; None for all.
     """
 
     log_every: int = 50
@@ -166,6 +167,7 @@ class Running:
     resume: bool = False
     samples: int = 0
     on_divergence: str = "roll_back"
+    devices: int | None = None
 
     def __post_init__(self) -> None:
         """Raises UserError, naming the flag, on a number out of range."""
@@ -175,3 +177,5 @@ class Running:
         accepted = 0 <= minutes < math.inf
         require(accepted, "checkpoint_minutes", minutes, "a number of at least 0")
         require(self.samples >= 0, "samples", self.samples, "a number of at least 0")
+        accepted = self.devices is None or self.devices >= 1
+        require(accepted, "devices", self.devices, "all, or a number of at least 1")

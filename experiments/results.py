@@ -10,7 +10,7 @@ import numpy as np
 from dipgp.figures import Curve, Figure, Plot, overview, panels, save_figure
 from dipgp.files import write_atomically
 from dipgp.images import save_image
-from experiments import reporting
+from experiments import noise, reporting
 from experiments.restoration import Restoration
 
 Record = dict[str, object]
@@ -120,6 +120,27 @@ def _write_restoration(folder: Path, result: Result, suffix: str) -> dict[str, s
         files["trace"] = f"trace{suffix}.csv"
         _save_trace(folder / files["trace"], restoration)
     return files
+
+
+def scores(record: Record) -> list[str]:
+    """Names of what the task scored."""
+    kinds = ("psnr", "ssim")
+    return [key for key in record if key.split("_")[0] in kinds]
+
+
+def line(name: str, record: Record) -> str:
+    """What a log says of an image by a method."""
+    facts = [
+        f"{reporting.title(score)} {reporting.format_number(score, record[score])}"
+        for score in scores(record)
+        if record[score] is not None
+    ]
+    facts.append(reporting.format_number("seconds", record["seconds"]))
+    facts.append(f"{record['iterations']} iterations")
+    facts += noise.in_words(record["noise_std"])
+    if not record["converged"]:
+        facts.append(f"NOT CONVERGED: {record['message']}")
+    return f"{name}: {record['method']}: {', '.join(facts)}"
 
 
 def _suffix(method: str, methods: Sequence[str]) -> str:

@@ -17,6 +17,14 @@ if sys.platform != "win32":
 LOCK_FILE = ".lock"
 
 
+def paths(output_dir: str, names: Sequence[str]) -> dict[str, Path]:
+    """Name to folder: the run's own for one image, for several a folder each in it."""
+    run_folder = Path(output_dir)
+    if len(names) == 1:
+        return dict.fromkeys(names, run_folder)
+    return {name: run_folder / name for name in names}
+
+
 @contextlib.contextmanager
 def open_run_folders(
     output_dir: str, names: Sequence[str]
@@ -28,8 +36,7 @@ def open_run_folders(
 
     Args:
       output_dir: the run's folder.
-      names: the images'. One image's results go into the run's folder itself, several
-        images' into a folder each.
+      names: the images'.
 
     Yields:
       Name to folder.
@@ -38,10 +45,7 @@ def open_run_folders(
       UserError: where a folder cannot be created or written to, or is another
         process's.
     """
-    run_folder = Path(output_dir)
-    folders = {name: run_folder / name for name in names}
-    if len(names) == 1:
-        folders = dict.fromkeys(names, run_folder)
+    run_folder, folders = Path(output_dir), paths(output_dir, names)
     with contextlib.ExitStack() as stack:
         folder = run_folder
         try:

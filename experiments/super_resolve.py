@@ -58,12 +58,13 @@ from skimage.color import rgb2ycbcr
 
 from dipgp.observations import Bilinear, Box, Decimation, Filter, Lanczos
 from dipgp.summaries import psnr
-from experiments import common, image_tasks, network_options, noise
+from experiments import common, image_tasks, network_options, noise, processes
 from experiments.common import UserError, require
 from experiments.gp_method import GPOptions
 
 flags.adopt_module_key_flags(common)
 flags.adopt_module_key_flags(network_options)
+flags.adopt_module_key_flags(processes)
 
 FACTOR = flags.DEFINE_integer(
     "factor",
@@ -232,4 +233,6 @@ def _blocks(small: np.ndarray, factor: int, shape: tuple[int, ...]) -> np.ndarra
 
 
 if __name__ == "__main__":
-    common.main(lambda: image_tasks.exit_status(run(config_from_flags())))
+    common.main(
+        processes.together(lambda: image_tasks.exit_status(run(config_from_flags())))
+    )

@@ -214,6 +214,7 @@ def restore(
         seed=config.seed,
         folder=folder,
         report=report,
+        devices=config.running.devices,
     )
     yield from methods.restore(
         config.methods, request, config.options, config.networks, config.running
