@@ -49,7 +49,7 @@ def make_mesh(count: int | None = None, *, local: bool = False) -> Mesh:
       local.
 
     Raises:
-      ValueError: where there are not so many, or not the same number of each process.
+      ValueError: where there are not so many, or no multiple of the processes.
     """
     found = jax.local_devices() if local else jax.devices()
     of_process: dict[int, list[jax.Device]] = {}
@@ -78,6 +78,15 @@ def check_multiple(name: str, count: int, mesh: Mesh) -> None:
 def spans_processes(mesh: Mesh | None) -> bool:
     """Whether processes have to agree on what they do on a mesh."""
     return mesh is not None and len(_processes(mesh)) > 1
+
+
+def spanned_mesh(tree: Tree) -> Mesh | None:
+    """The mesh of arrays that no process has whole, if there are any."""
+    for leaf in jax.tree.leaves(tree):
+        sharding = getattr(leaf, "sharding", None)
+        if sharding is not None and not sharding.is_fully_addressable:
+            return sharding.mesh
+    return None
 
 
 def place(items: Tree, mesh: Mesh) -> Tree:

@@ -113,13 +113,6 @@ COMPILATION_CACHE = flags.DEFINE_bool(
     "folder that the environment's JAX_COMPILATION_CACHE_DIR names, or in dipgp of the "
     "user's cache folder.",
 )
-DEVICES = flags.DEFINE_string(
-    "devices",
-    "all",
-    "How many devices chains and a posterior's right-hand sides are spread over, at "
-    "most: a number, or all of every process (docs/devices.md). The most that divide "
-    "them evenly are taken.",
-)
 FLOAT64 = flags.DEFINE_bool("float64", False, "Compute in 64 bits instead of 32.")
 
 
@@ -166,18 +159,6 @@ def refuse_gp_flags(methods: Sequence[str]) -> None:
         accepted = "gp" in methods or not flag.present
         expected = "no such flag without --method=gp, which alone reads it"
         require(accepted, flag.name, flag.value, expected)
-
-
-def most_devices() -> int | None:
-    """What --devices says; None for all.
-
-    Raises:
-      UserError: on what is neither a number of at least 1 nor all.
-    """
-    asked = DEVICES.value
-    accepted = asked == "all" or (asked.isdecimal() and int(asked) > 0)
-    require(accepted, DEVICES.name, asked, "all, or a number of at least 1")
-    return None if asked == "all" else int(asked)
 
 
 def told_noise_std(default: float | None = None) -> float | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from absl import flags
 
-from experiments.common import GREY_LEVELS, most_devices, require
+from experiments.common import GREY_LEVELS, require
 from experiments.network_settings import STOPPING, NetworkSettings, Running
 
 # The hourglass of both papers, and the narrower list of the DIP repository.
@@ -262,6 +262,14 @@ ON_DIVERGENCE = flags.DEFINE_enum(
     "What follows when a run diverges: back to its last good state, or an end there.",
 )
 
+DEVICES = flags.DEFINE_string(
+    "devices",
+    "all",
+    "How many devices chains and a posterior's right-hand sides are spread over, at "
+    "most: a number, or all of every process (docs/devices.md). The most that divide "
+    "them evenly are taken.",
+)
+
 
 def settings(
     experiment: str, preset: str, method: str, overrides: Mapping[str, Any]
@@ -325,5 +333,13 @@ def running_from_flags() -> Running:
         resume=RESUME.value,
         samples=SAMPLES.value,
         on_divergence=ON_DIVERGENCE.value,
-        devices=most_devices(),
+        devices=_most_devices(),
     )
+
+
+def _most_devices() -> int | None:
+    """What --devices says; None for all."""
+    asked = DEVICES.value
+    accepted = asked == "all" or (asked.isdecimal() and int(asked) > 0)
+    require(accepted, DEVICES.name, asked, "all, or a number of at least 1")
+    return None if asked == "all" else int(asked)

@@ -118,10 +118,11 @@ def in_shared_batches(
     for first, last in batches(keys.shape[1], batch):
         report(f"posterior samples: {first * mesh.size} of {keys.size}")
         some = devices.place(keys[:, first:last], mesh)
-        yield devices.map_shares(_correct_share, some, everywhere, mesh)
+        yield devices.map_shares(draw_share, some, everywhere, mesh)
 
 
-def _correct_share(keys: Array, system: System) -> tuple[Array, MeanSolution]:
+def draw_share(keys: Array, system: System) -> tuple[Array, MeanSolution]:
+    """A device's deviations (1, N, C, H, W) of keys (1, N), for `map_shares`."""
     drawn, solution = _correct(system, keys[0])
     return drawn[None], largest_mean(solution)
 

@@ -34,7 +34,6 @@ import jaxlib
 import numpy as np
 
 from dipgp import devices
-from dipgp.devices import Mesh
 from dipgp.files import read_file, remove_unfinished, write_atomically
 
 _FORMAT = 1
@@ -119,7 +118,7 @@ class Checkpoints:
         if step < 0:
             raise ValueError(f"step: expected at least 0, got {step}")
         leaves, described = _describe(state)
-        mesh = _shared_mesh(leaves)
+        mesh = devices.spanned_mesh(leaves)
         if mesh is None:
             self._write(step, described, [_bytes(leaf) for leaf in leaves])
             return
@@ -190,7 +189,7 @@ class Checkpoints:
             where processes find different steps.
         """
         found = self._latest(template)
-        mesh = _shared_mesh(jax.tree.leaves(template))
+        mesh = devices.spanned_mesh(template)
         if mesh is not None:
             steps = devices.exchange(-1 if found is None else found.step, mesh)
             if len({*steps.tolist()}) > 1:
@@ -318,15 +317,6 @@ def _is_key(leaf: Any) -> bool:
 def _is_number(leaf: Any) -> bool:
     known = (jnp.issubdtype(leaf.dtype, kind) for kind in (jnp.number, jnp.bool_))
     return any(known) and np.dtype(leaf.dtype).isnative
-
-
-def _shared_mesh(leaves: Sequence[Any]) -> Mesh | None:
-    """The mesh of arrays that span processes, if there are any."""
-    for leaf in leaves:
-        sharding = getattr(leaf, "sharding", None)
-        if sharding is not None and not sharding.is_fully_addressable:
-            return sharding.mesh
-    return None
 
 
 def _bytes(leaf: Any) -> bytes:
