@@ -40,7 +40,8 @@ SIDE = flags.DEFINE_integer("planned_side", 512, "Side of the image, in colour."
 STEP_SECONDS = flags.DEFINE_float(
     "step_seconds",
     0.025,
-    "Time of a chain's step; by default of 151 s / 6,000 on an H100 (docs/results.md).",
+    "Time of a chain's step; by default 151 s / 6,000, of 768x512 pixels on an H100 "
+    "(docs/results.md).",
 )
 LINK = flags.DEFINE_float("link_gb", 25.0, "Traffic between processes, GB a second.")
 LATENCY = flags.DEFINE_float("latency_us", 100.0, "Of one exchange, microseconds.")
