@@ -1,0 +1,148 @@
+"""Restoration by the Gaussian process that the evidence finds most probable."""
+
+import itertools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.fft
+
+from dipgp import gp, kernels
+from dipgp.command import memory
+from dipgp.command.problems import Problem
+from dipgp.observations import Observation
+from dipgp.progress import Report
+
+# Of the covariances that the noise is estimated by: it hardly depends on them.
+DEPTHS, SIGMAS = (1, 4, 16), (0.5, 1.0, 2.0, 4.0)
+_REMEDY = "try a smaller picture, or a part of it"
+
+
+class Restoration(NamedTuple):
+    """What a method makes of a problem.
+
+    Attributes:
+      mean: (H, W, C) of the problem's shape.
+      std: likewise, standard deviations, or None.
+      converged: whether they are what the method promises.
+      advice: what to do where they are not.
+    """
+
+    mean: np.ndarray
+    std: np.ndarray | None
+    converged: bool
+    advice: str
+
+
+def announce(problem: Problem, std: bool) -> float:
+    """Bytes of memory that a restoration will take, as far as is known before.
+
+    Args:
+      problem: the picture's.
+      std: whether standard deviations are asked for.
+
+    Raises:
+      ValueError: where that is more than there is.
+    """
+    height, width, channels = problem.shape
+    pixels = memory.MARGIN * height * width
+    total = memory.needed(pixels, channels, std and _probes(problem))
+    memory.check(total, f"a picture of {width}x{height} pixels", _REMEDY)
+    return total
+
+
+def find(problem: Problem, report: Report) -> gp.Selection:
+    """The covariances of an image, and its noise, by their evidence.
+
+    Args:
+      problem: the picture's.
+      report: is told how far the search is.
+
+    Returns:
+      What was found; noise that was told is as it was, and estimated noise no less than
+      what rounding leaves.
+
+    Raises:
+      ValueError: where the picture is too small to tell.
+    """
+    observation, through = problem.observation, problem.through
+    if not problem.noise_known:
+        candidates = [
+            kernels.plain_network(*pair) for pair in itertools.product(DEPTHS, SIGMAS)
+        ]
+        found = gp.select(
+            candidates, brightness(observation), True, report, through=through
+        )
+        noise_std = max(found.noise_std, problem.least_noise_std)
+        observation = observation._replace(
+            noise_std=jnp.full_like(observation.noise_std, noise_std)
+        )
+    candidates = list(kernels.plain_networks().values())
+    return gp.select(candidates, observation, report=report, through=through)
+
+
+def brightness(observation: Observation) -> Observation:
+    """What is seen along the direction in which colours vary most.
+
+    White noise is as strong along it as in each colour, and cameras' and JPEG's
+    smoothing of colours, which hides noise from its estimate there, spares it.
+    """
+    channels = gp.estimate_channels(observation)
+    direction = channels.rotation[:, jnp.argmax(channels.variances)]
+    values = jnp.matmul(observation.values, direction, precision="highest")
+    return observation._replace(values=values[:, :, None])
+
+
+def restore(
+    problem: Problem, selection: gp.Selection, std: bool, key: jax.Array, report: Report
+) -> Restoration:
+    """The posterior's mean, and standard deviations where these are asked for.
+
+    Args:
+      problem: the picture's.
+      selection: of its covariances and noise.
+      std: whether to estimate standard deviations.
+      key: of the random signs that this takes.
+      report: is told how far the work is.
+
+    Raises:
+      ValueError: where the covariances reach so far that memory would not do.
+    """
+    _check_reach(problem, selection, std)
+    observation = problem.observation
+    noise_std = jnp.full_like(observation.noise_std, selection.noise_std)
+    report("solving for the posterior mean")
+    posterior = gp.condition(
+        selection.covariances,
+        observation=observation._replace(noise_std=noise_std),
+        through=problem.through,
+        image_shape=None if problem.through is None else problem.shape,
+        channels=selection.channels,
+    )
+    mean, info, deviations = np.asarray(posterior.mean), posterior.info, None
+    if std:
+        variance = posterior.variance(key, report=report)
+        deviations = np.sqrt(np.asarray(variance.value))
+        info = variance.info if info.converged else info
+    return Restoration(mean, deviations, info.converged, info.advice)
+
+
+def _probes(problem: Problem) -> bool:
+    """Whether variances take linear systems of their own."""
+    whole = bool(np.asarray(problem.observation.mask).all())
+    return problem.through is not None or not whole
+
+
+def _check_reach(problem: Problem, selection: gp.Selection, std: bool) -> None:
+    """Raises ValueError where the torus of covariances that reach far is too large."""
+    height, width, channels = problem.shape
+    grid = (height, width)
+    reaches = [gp.find_reach(k, grid) for k in selection.covariances]
+    pixels = 1.0
+    for axis, side in enumerate(grid):
+        reach = max(reach[axis] for reach in reaches)
+        pixels *= scipy.fft.next_fast_len(max(side + reach, 2 * reach + 1), real=True)
+    total = memory.needed(pixels, channels, std and _probes(problem))
+    what = f"a picture of {width}x{height} pixels and such wide structure"
+    memory.check(total, what, _REMEDY)

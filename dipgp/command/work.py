@@ -1,0 +1,159 @@
+"""One picture, from file to files."""
+
+import dataclasses
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from dipgp.command import deviations, memory, problems, process
+from dipgp.command.options import GREY_LEVELS, Order
+from dipgp.command.plans import Plan
+from dipgp.command.problems import Problem
+from dipgp.command.process import Restoration
+from dipgp.files import write_atomically
+from dipgp.photographs import Photograph, encode, format_of, read
+from dipgp.progress import Report
+
+Tell = Callable[[str], None]
+
+# A restoration that takes more says so before it begins.
+WORTH_SAYING = 2e9
+
+
+class Outcome(NamedTuple):
+    """What became of a picture.
+
+    Attributes:
+      source: its file.
+      state: "done", "skipped", "not converged" or "failed".
+      facts: what is worth a place in a line, in words.
+      notes: what else there is to know, a line each.
+      seconds: that it took.
+      noise_std: that was told or estimated, where white is 1; None where it was not.
+    """
+
+    source: Path
+    state: str
+    facts: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    seconds: float = 0.0
+    noise_std: float | None = None
+
+
+def restore(order: Order, plan: Plan, report: Report, tell: Tell) -> Outcome:
+    """Reads a picture, restores it, and writes what was asked for.
+
+    Args:
+      order: what was asked for.
+      plan: the picture's files.
+      report: is told how far the work is.
+      tell: is told what should be known before the work begins.
+
+    Raises:
+      ValueError: where the picture cannot be read, restored or written; nothing is
+        written then.
+      OSError: where a file cannot be written.
+    """
+    begun = time.perf_counter()
+    report("reading")
+    photograph = read(plan.source)
+    check_outputs(photograph, plan, order.quality)
+    problem = problems.pose(order, photograph, plan.mask)
+    bytes_needed = process.announce(problem, order.std is not None)
+    if bytes_needed > WORTH_SAYING:
+        tell(f"{plan.source}: takes about {memory.in_words(bytes_needed)} of memory")
+    selection = process.find(problem, report)
+    notes: list[str] = []
+    key = jax.random.key(order.seed)
+    found = process.restore(problem, selection, order.std is not None, key, report)
+    notes += _write(order, plan, "gp", photograph, problem, found)
+    height, width, _ = photograph.colours.shape
+    seconds = time.perf_counter() - begun
+    how = "told as" if problem.noise_known else "estimated at"
+    return Outcome(
+        source=plan.source,
+        state="done" if found.converged else "not converged",
+        facts=(
+            f"{width}x{height} pixels",
+            f"noise {how} {GREY_LEVELS * selection.noise_std:.2f} grey levels of 255",
+            f"{seconds:.0f} s",
+        ),
+        notes=tuple(dict.fromkeys(notes)),
+        seconds=seconds,
+        noise_std=selection.noise_std,
+    )
+
+
+def attempt(order: Order, plan: Plan, report: Report, tell: Tell) -> Outcome:
+    """The same, with failures as outcomes, so that other pictures are not held up.
+
+    Args:
+      order: what was asked for.
+      plan: the picture's files; one that is done is left alone.
+      report: is told how far the work is.
+      tell: is told what should be known before the work begins.
+    """
+    if plan.done:
+        return Outcome(plan.source, "skipped", ("there already",))
+    begun = time.perf_counter()
+    try:
+        return restore(order, plan, report, tell)
+    except (ValueError, OSError, MemoryError, jax.errors.JaxRuntimeError) as error:
+        seconds = time.perf_counter() - begun
+        return Outcome(plan.source, "failed", (_in_words(error),), seconds=seconds)
+
+
+def _in_words(error: Exception) -> str:
+    """One sentence; XLA tells of memory in a page."""
+    text = " ".join(str(error).split())
+    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text:
+        return "memory ran out; try a smaller picture, or a part of it"
+    return text or type(error).__name__
+
+
+def check_outputs(photograph: Photograph, plan: Plan, quality: int) -> None:
+    """Raises ValueError where a format cannot hold what was read, before long work."""
+    alpha = photograph.alpha
+    pixel = dataclasses.replace(
+        photograph,
+        colours=photograph.colours[:1, :1],
+        alpha=None if alpha is None else alpha[:1, :1],
+    )
+    for path in plan.outputs.values():
+        try:
+            encode(pixel, format_of(path), quality)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+
+
+def _write(
+    order: Order,
+    plan: Plan,
+    method: str,
+    photograph: Photograph,
+    problem: Problem,
+    found: Restoration,
+) -> list[str]:
+    """Writes one method's files, and says what is to be known of them."""
+    if not np.isfinite(found.mean).all():
+        raise ValueError(f"{method}: the restoration is not finite; {found.advice}")
+    notes = []
+    output = plan.outputs[method]
+    better = problems.restored(order, photograph, problem, found.mean)
+    content, left_out = encode(better, format_of(output), order.quality)
+    for path in plan.written:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    if found.std is not None:
+        std = problems.shown(photograph, problem, found.std)
+        words = deviations.write(plan.deviations[method], std)
+        notes += [f"{plan.deviations[method][0]}: {words}"] * bool(words)
+    # Last, since a picture that is there counts as done.
+    write_atomically(output, content)
+    notes += [f"left out of {output}: {', '.join(left_out)}"] * bool(left_out)
+    if not found.converged:
+        notes.append(f"{output} is written, but has not converged: {found.advice}")
+    return notes
