@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dipgp import networks
-from dipgp.inference import loop, stopping
+from dipgp.inference import loop, protocols, stopping
 from dipgp.observations import Observation, mean_squared_error
 from dipgp.summaries import moments
 from experiments import gp_method, network_run
@@ -31,7 +31,7 @@ RUNS = {
 }
 # Keys are folded from the seed by their use.
 INPUT, HELD_OUT = (network_run.LAST_KEY + use for use in (1, 2))
-STEP_FACTOR, STEP_PRECONDITIONED = 40.0, 0.0045
+STEP_FACTOR = 40.0
 SAMPLERS = ("sgld", "psgld", "noisy_adam")
 
 
@@ -125,7 +125,7 @@ def _step_size(run: str, observation: Observation) -> float:
     gave on others.
     """
     if run == "psgld":
-        return STEP_PRECONDITIONED
+        return protocols.STEP_SIZE
     count = float(jnp.sum(observation.mask)) * observation.values.shape[2]
     return STEP_FACTOR * _typical_noise(observation) ** 2 / count
 

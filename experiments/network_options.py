@@ -11,12 +11,9 @@ from typing import Any
 
 from absl import flags
 
+from dipgp.inference.protocols import PROTOCOLS, Protocol
 from experiments.common import GREY_LEVELS, require
 from experiments.network_settings import STOPPING, NetworkSettings, Running
-
-# The hourglass of both papers, and the narrower list of the DIP repository.
-_FULL = (128, 128, 128, 128, 128)
-_NARROW = (16, 32, 64, 128, 128)
 
 Settings = Mapping[str, Any]
 
@@ -36,30 +33,30 @@ class Preset:
 
 # Standard normal weights: one bound on the preconditioner fits them all.
 _LANGEVIN: Settings = {"initialisation": "gaussian_process"}
-# Small noise makes for small steps, and more momentum makes up for them.
-_NOISY: Settings = {"momentum": 0.95, "frozen_after": 150}
-_CLEAN: Settings = {"momentum": 0.97, "frozen_after": 200}
 
 
 def _protocol(
     stop_plain: int,
     stop_noisy: int,
-    shared: Settings,
     noise: float,
-    preconditioned: Settings,
+    sampled: Protocol,
+    **more: float,
 ) -> Preset:
     """The reference protocol, which reads SGD at fixed iterations.
 
     Args:
       stop_plain: iteration at which descents without input noise are read.
       stop_noisy: at which those with it are.
-      shared: of every method.
       noise: standard deviation of the input's noise.
-      preconditioned: of psgld, which the reference has not.
+      sampled: network and schedule, and how psgld moves, which the reference has not.
+      **more: settings of every method.
     """
+    moves = ("momentum", "frozen_after")
+    shared = dataclasses.asdict(sampled)
+    preconditioned = {name: shared.pop(name) for name in moves}
     noisy = {"input_noise": noise, "stop_at": stop_noisy}
     return Preset(
-        {"stop_at": stop_plain, "channels": _FULL, **shared},
+        {"stop_at": stop_plain, **shared, **more},
         {
             "sgd_input": noisy,
             "sgd_input_avg": noisy,
@@ -71,46 +68,30 @@ def _protocol(
     )
 
 
-_SAMPLED: Settings = {"iterations": 20_000, "burn_in": 7_000, "thinning": 50}
-_LIGHT: Settings = {"channels": _NARROW, "iterations": 2_000, "burn_in": 700}
-_SMOKE: Settings = {"channels": (8, 8), "iterations": 40, "burn_in": 20}
-# Pixels that are known exactly, by a network that cannot meet them so.
-_EXACT: Settings = {"least_noise_std": 4 / GREY_LEVELS}
-# Super-resolution by 4, and by 8.
-_BY_4: Settings = {"iterations": 2_000, "burn_in": 700, "thinning": 10}
-_BY_8: Settings = {"iterations": 4_000, "burn_in": 1_400, "thinning": 10}
-
+_DENOISE, _INPAINT, _BY_4, _BY_8 = PROTOCOLS.values()
 PRESETS: Mapping[str, Mapping[str, Preset]] = {
     "denoise": {
-        "paper": _protocol(500, 1_800, _SAMPLED, 1 / 30, _NOISY),
-        "light": _protocol(400, 1_800, _LIGHT, 1 / 30, _NOISY),
-        "smoke": _protocol(10, 20, _SMOKE, 1 / 30, _NOISY),
+        "paper": _protocol(500, 1_800, 1 / 30, _DENOISE["paper"]),
+        "light": _protocol(400, 1_800, 1 / 30, _DENOISE["light"]),
+        "smoke": _protocol(10, 20, 1 / 30, _DENOISE["smoke"]),
     },
     # What the reference ran SGLD with is unknown here; the learning rate is that of the
     # deep image prior's own code on the same images.
     "inpaint": {
-        "paper": _protocol(
-            5_000,
-            11_000,
-            {**_SAMPLED, **_EXACT, "learning_rate": 0.001},
-            0.03,
-            _CLEAN,
-        ),
-        "light": _protocol(
-            1_000, 2_000, {**_LIGHT, **_EXACT, "burn_in": 1_000}, 0.03, _CLEAN
-        ),
-        "smoke": _protocol(10, 20, {**_SMOKE, **_EXACT}, 0.03, _CLEAN),
+        "paper": _protocol(5_000, 11_000, 0.03, _INPAINT["paper"], learning_rate=0.001),
+        "light": _protocol(1_000, 2_000, 0.03, _INPAINT["light"]),
+        "smoke": _protocol(10, 20, 0.03, _INPAINT["smoke"]),
     },
     # Read where it ends. The reference always has noise on the input: sgd_input.
     "super_resolve": {
-        "paper": _protocol(2_000, 2_000, _BY_4, 0.03, _CLEAN),
-        "light": _protocol(2_000, 2_000, {**_BY_4, "channels": _NARROW}, 0.03, _CLEAN),
-        "smoke": _protocol(40, 40, _SMOKE, 0.03, _CLEAN),
+        "paper": _protocol(2_000, 2_000, 0.03, _BY_4["paper"]),
+        "light": _protocol(2_000, 2_000, 0.03, _BY_4["light"]),
+        "smoke": _protocol(40, 40, 0.03, _BY_4["smoke"]),
     },
     "super_resolve_x8": {
-        "paper": _protocol(4_000, 4_000, _BY_8, 0.05, _CLEAN),
-        "light": _protocol(2_000, 2_000, {**_BY_4, "channels": _NARROW}, 0.05, _CLEAN),
-        "smoke": _protocol(40, 40, _SMOKE, 0.05, _CLEAN),
+        "paper": _protocol(4_000, 4_000, 0.05, _BY_8["paper"]),
+        "light": _protocol(2_000, 2_000, 0.05, _BY_8["light"]),
+        "smoke": _protocol(40, 40, 0.05, _BY_8["smoke"]),
     },
 }
 
