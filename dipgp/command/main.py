@@ -1,10 +1,10 @@
 """The command's beginning and end: an order in, pictures and a summary out."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from dipgp.command import options, plans
+from dipgp.command import jobs, options, plans
 from dipgp.command.options import Order
 from dipgp.command.plans import Plan
 
@@ -30,8 +30,11 @@ def run(arguments: Sequence[str] | None = None) -> int:
         _tell(f"Error: {error}")
         return SENSELESS
     outcomes: list[Outcome] = []
+    restore = jobs.restore_each if order.jobs > 1 else _restore_each
     try:
-        _restore_each(order, found, outcomes)
+        for plan, outcome in restore(order, found):
+            _print(outcome, plan)
+            outcomes.append(outcome)
     except KeyboardInterrupt:
         _tell("stopped by the keyboard; add --resume to make what is missing")
         _summarise(outcomes, len(found))
@@ -42,9 +45,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 
 def _restore_each(
-    order: Order, found: Sequence[Plan], outcomes: list["Outcome"]
-) -> None:
-    """One picture after the other; what becomes of each is added to the outcomes."""
+    order: Order, found: Sequence[Plan]
+) -> Iterator[tuple[Plan, "Outcome"]]:
+    """One picture after the other, in this process."""
     # JAX takes seconds to load, which --help and mistakes need not wait for.
     from dipgp import progress
     from dipgp.command import work
@@ -53,8 +56,7 @@ def _restore_each(
         place = f"{number}/{len(found)} " if len(found) > 1 else ""
         with progress.show(f"{place}{plan.source.name}") as report:
             outcome = work.attempt(order, plan, report, _tell)
-        _print(outcome, plan)
-        outcomes.append(outcome)
+        yield plan, outcome
 
 
 def _print(outcome: "Outcome", plan: Plan) -> None:

@@ -57,13 +57,14 @@ def _allowed() -> float:
         return math.inf
 
 
-def check(bytes_needed: float, what: str, remedy: str) -> None:
-    """Raises ValueError where there is not enough."""
-    there = available()
+def check(bytes_needed: float, what: str, remedy: str, jobs: int) -> None:
+    """Raises ValueError where there is not enough for each of several jobs."""
+    there = available() / jobs
     if bytes_needed > there:
+        shared = f" for each of {jobs} jobs" if jobs > 1 else ""
         raise ValueError(
             f"{what} takes about {in_words(bytes_needed)} of memory, and "
-            f"{in_words(there)} are free; {remedy}"
+            f"{in_words(there)} are free{shared}; {remedy}"
         )
 
 

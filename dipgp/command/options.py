@@ -14,6 +14,8 @@ Task = Literal["denoise", "inpaint", "upscale", "deblur"]
 
 GREY_LEVELS = 255.0
 DEFAULT_BLUR_STD = 1.6
+AUTO = "auto"
+SMALL_NOISE = 1.0
 
 _DESCRIPTION = """\
 Restores photographs by the Gaussian process that a deep network becomes when it is
@@ -31,6 +33,7 @@ examples:
   dipgp denoise photos -o restored             a folder of pictures
   dipgp denoise 'photos/*.tif' -o restored     a pattern, in quotes
   dipgp denoise photos -o restored --resume    what is still missing
+  dipgp denoise in.png -o out.png --method=both --preset=smoke
 
 A picture comes back with its own size, orientation, bit depth, alpha channel, colour
 profile and EXIF: PNG and TIFF of 8 or 16 bits, JPEG, TIFF of floats in [0, 1]. What
@@ -129,6 +132,8 @@ class Order:
       motion: length in pixels of a motion, or None.
       angle: its direction in degrees.
       kernel: file of a point-spread function, or None.
+      preset: of "sgld": "light", "paper" or "smoke".
+      iterations: of "sgld" instead of the preset's, or None.
     """
 
     task: Task
@@ -150,6 +155,8 @@ class Order:
     motion: float | None = None
     angle: float = 0.0
     kernel: str | None = None
+    preset: str = "light"
+    iterations: int | None = None
 
 
 def parse(arguments: Sequence[str] | None = None) -> Order:
@@ -160,10 +167,14 @@ def parse(arguments: Sequence[str] | None = None) -> Order:
     """
     parser = _parser()
     found = vars(parser.parse_args(arguments))
-    found["inputs"] = tuple(found["inputs"])
-    noise = found.pop("noise")
-    found["noise_std"] = None if noise is None else noise / GREY_LEVELS
-    order = Order(**found)
+    given = {name: value for name, value in found.items() if value is not None}
+    given["inputs"] = tuple(given["inputs"])
+    noise = given.pop("noise", SMALL_NOISE if given["task"] == "upscale" else AUTO)
+    if noise != AUTO:
+        given["noise_std"] = noise / GREY_LEVELS
+    order = Order(**given)
+    if order.method == "gp" and {"preset", "iterations"} & given.keys():
+        parser.error("--preset, --iterations: expected --method=sgld or both with them")
     if order.resume and order.overwrite:
         parser.error("--resume: expected no --overwrite beside it")
     if order.task == "deblur":
@@ -224,10 +235,12 @@ def _shared(task: argparse.ArgumentParser) -> None:
     )
     add(
         "--noise",
-        type=_number(0, GREY_LEVELS),
+        type=_noise,
         metavar="LEVELS",
         help="standard deviation of the noise in grey levels of 255, whatever the bit "
-        "depth; estimated by default",
+        "depth, or auto to estimate it; by default auto, but "
+        f"{SMALL_NOISE:g} in upscale, since small pictures are so detailed that detail "
+        "counts as noise",
     )
     add(
         "--quality",
@@ -241,11 +254,35 @@ def _shared(task: argparse.ArgumentParser) -> None:
         default=0,
         help="of random draws, by default %(default)s",
     )
+    add(
+        "--method",
+        choices=["gp", "sgld", "both"],
+        default="gp",
+        help="gp, the Gaussian process: seconds; sgld, the network itself, its weights "
+        "sampled by Langevin dynamics: often better and much slower; both, to compare, "
+        "in out-gp.png and out-sgld.png; by default %(default)s",
+    )
+    add(
+        "--preset",
+        choices=["light", "paper", "smoke"],
+        help="of sgld: light (the default; 2,000 steps), paper (the reference's larger "
+        "network and 20,000 steps, but 2,000 to 4,000 in upscale and deblur), smoke "
+        "(40 steps, to see that all works)",
+    )
+    add("--iterations", type=_whole(2, 10**7), help="steps of sgld")
+    add(
+        "--jobs",
+        type=_whole(1, 256),
+        default=1,
+        help="pictures at a time, each in a process and with memory of its own, by "
+        "default %(default)s",
+    )
     add("--overwrite", action="store_true", help="replace outputs that exist")
     add(
         "--resume",
         action="store_true",
-        help="leave out pictures whose outputs exist, whatever made them",
+        help="leave out pictures whose outputs exist, whatever made them; go on with "
+        "chains of sgld that were interrupted",
     )
 
 
@@ -310,6 +347,14 @@ def _blur(task: argparse.ArgumentParser) -> None:
 
 
 _FLAGS: dict[str, Any] = {"inpaint": _mask, "upscale": _factor, "deblur": _blur}
+
+
+def _noise(text: str) -> float | str:
+    """Reads grey levels, or AUTO."""
+    return AUTO if text == AUTO else _number(0, GREY_LEVELS)(text)
+
+
+_noise.__name__ = "number"  # in argparse's own message
 
 
 def _number(above: float, up_to: float) -> Any:

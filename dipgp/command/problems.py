@@ -44,6 +44,7 @@ class Problem:
         the picture itself.
       shape: (H, W, C) of the picture.
       inner: rows and columns of the picture that the file is to show.
+      jobs: pictures at a time, which share the memory.
     """
 
     observation: Observation
@@ -52,6 +53,7 @@ class Problem:
     through: LinearMap | None
     shape: tuple[int, int, int]
     inner: tuple[slice, slice]
+    jobs: int
 
 
 def pose(order: Order, photograph: Photograph, mask: Path | None) -> Problem:
@@ -94,6 +96,7 @@ def pose(order: Order, photograph: Photograph, mask: Path | None) -> Problem:
         through,
         shape,
         inner,
+        order.jobs,
     )
 
 

@@ -14,7 +14,8 @@ from dipgp.command.problems import Problem
 from dipgp.observations import Observation
 from dipgp.progress import Report
 
-# Of the covariances that the noise is estimated by: it hardly depends on them.
+# Of the covariances that the noise is estimated by, which hardly depends on them, and
+# that are weighed where pixels are missing, block by block.
 DEPTHS, SIGMAS = (1, 4, 16), (0.5, 1.0, 2.0, 4.0)
 _REMEDY = "try a smaller picture, or a part of it"
 
@@ -48,38 +49,30 @@ def announce(problem: Problem, std: bool) -> float:
     height, width, channels = problem.shape
     pixels = memory.MARGIN * height * width
     total = memory.needed(pixels, channels, std and _probes(problem))
-    memory.check(total, f"a picture of {width}x{height} pixels", _REMEDY)
+    memory.check(total, f"a picture of {width}x{height} pixels", _REMEDY, problem.jobs)
     return total
 
 
-def find(problem: Problem, report: Report) -> gp.Selection:
-    """The covariances of an image, and its noise, by their evidence.
+def estimate_noise(problem: Problem, report: Report) -> float:
+    """Standard deviation of the noise in a picture, where white is 1, by its evidence.
 
     Args:
-      problem: the picture's.
+      problem: the picture's; noise that was told is given back as it is.
       report: is told how far the search is.
 
     Returns:
-      What was found; noise that was told is as it was, and estimated noise no less than
-      what rounding leaves.
+      No less than what rounding leaves.
 
     Raises:
       ValueError: where the picture is too small to tell.
     """
-    observation, through = problem.observation, problem.through
-    if not problem.noise_known:
-        candidates = [
-            kernels.plain_network(*pair) for pair in itertools.product(DEPTHS, SIGMAS)
-        ]
-        found = gp.select(
-            candidates, brightness(observation), True, report, through=through
-        )
-        noise_std = max(found.noise_std, problem.least_noise_std)
-        observation = observation._replace(
-            noise_std=jnp.full_like(observation.noise_std, noise_std)
-        )
-    candidates = list(kernels.plain_networks().values())
-    return gp.select(candidates, observation, report=report, through=through)
+    observation = problem.observation
+    if problem.noise_known:
+        return float(jnp.max(observation.noise_std * observation.mask))
+    found = gp.select(
+        _few(), brightness(observation), True, report, through=problem.through
+    )
+    return max(found.noise_std, problem.least_noise_std)
 
 
 def brightness(observation: Observation) -> Observation:
@@ -95,13 +88,13 @@ def brightness(observation: Observation) -> Observation:
 
 
 def restore(
-    problem: Problem, selection: gp.Selection, std: bool, key: jax.Array, report: Report
+    problem: Problem, noise_std: float, std: bool, key: jax.Array, report: Report
 ) -> Restoration:
     """The posterior's mean, and standard deviations where these are asked for.
 
     Args:
       problem: the picture's.
-      selection: of its covariances and noise.
+      noise_std: told or estimated.
       std: whether to estimate standard deviations.
       key: of the random signs that this takes.
       report: is told how far the work is.
@@ -109,13 +102,21 @@ def restore(
     Raises:
       ValueError: where the covariances reach so far that memory would not do.
     """
-    _check_reach(problem, selection, std)
     observation = problem.observation
-    noise_std = jnp.full_like(observation.noise_std, selection.noise_std)
+    observation = observation._replace(
+        noise_std=jnp.full_like(observation.noise_std, noise_std)
+    )
+    candidates = list(kernels.plain_networks().values())
+    if not bool(np.asarray(observation.mask).all()):
+        candidates = _few()
+    selection = gp.select(
+        candidates, observation, report=report, through=problem.through
+    )
+    _check_reach(problem, selection, std)
     report("solving for the posterior mean")
     posterior = gp.condition(
         selection.covariances,
-        observation=observation._replace(noise_std=noise_std),
+        observation=observation,
         through=problem.through,
         image_shape=None if problem.through is None else problem.shape,
         channels=selection.channels,
@@ -125,7 +126,24 @@ def restore(
         variance = posterior.variance(key, report=report)
         deviations = np.sqrt(np.asarray(variance.value))
         info = variance.info if info.converged else info
-    return Restoration(mean, deviations, info.converged, info.advice)
+    return Restoration(mean, deviations, info.converged, _advice(info))
+
+
+def _few() -> list[kernels.Covariance]:
+    """Candidates for what hardly depends on them, or takes long for each of them."""
+    pairs = itertools.product(DEPTHS, SIGMAS)
+    return [kernels.plain_network(*pair) for pair in pairs]
+
+
+def _advice(info: gp.SolveInfo) -> str:
+    """What can be done about a solver in the command's own terms."""
+    if info.converged:
+        return info.advice
+    residual = float(np.max(np.asarray(info.residual)))
+    return (
+        f"the solver stopped at a relative residual of {residual:.1e}; compare it with "
+        "a larger --noise, which is easier to solve for"
+    )
 
 
 def _probes(problem: Problem) -> bool:
@@ -145,4 +163,4 @@ def _check_reach(problem: Problem, selection: gp.Selection, std: bool) -> None:
         pixels *= scipy.fft.next_fast_len(max(side + reach, 2 * reach + 1), real=True)
     total = memory.needed(pixels, channels, std and _probes(problem))
     what = f"a picture of {width}x{height} pixels and such wide structure"
-    memory.check(total, what, _REMEDY)
+    memory.check(total, what, _REMEDY, problem.jobs)

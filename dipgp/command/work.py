@@ -9,7 +9,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from dipgp.command import deviations, memory, problems, process
+from dipgp.command import chains, deviations, memory, problems, process
 from dipgp.command.options import GREY_LEVELS, Order
 from dipgp.command.plans import Plan
 from dipgp.command.problems import Problem
@@ -63,28 +63,35 @@ def restore(order: Order, plan: Plan, report: Report, tell: Tell) -> Outcome:
     photograph = read(plan.source)
     check_outputs(photograph, plan, order.quality)
     problem = problems.pose(order, photograph, plan.mask)
-    bytes_needed = process.announce(problem, order.std is not None)
+    bytes_needed = process.announce(problem, "gp" in plan.deviations)
     if bytes_needed > WORTH_SAYING:
         tell(f"{plan.source}: takes about {memory.in_words(bytes_needed)} of memory")
-    selection = process.find(problem, report)
+    noise_std = process.estimate_noise(problem, report)
     notes: list[str] = []
-    key = jax.random.key(order.seed)
-    found = process.restore(problem, selection, order.std is not None, key, report)
-    notes += _write(order, plan, "gp", photograph, problem, found)
+    found: dict[str, Restoration] = {}
+    for method in plan.outputs:
+        found[method] = _by(method, order, plan, problem, noise_std, report)
+        # At once, since the next method may take hours.
+        notes += _write(order, plan, method, photograph, problem, found[method])
+    if len(found) == 2:
+        notes.append(_apart(photograph, problem, *found.values()))
+    converged = all(each.converged for each in found.values())
     height, width, _ = photograph.colours.shape
     seconds = time.perf_counter() - begun
+    larger = f" to {order.factor * width}x{order.factor * height}"
+    enlarged = larger if order.task == "upscale" else ""
     how = "told as" if problem.noise_known else "estimated at"
     return Outcome(
         source=plan.source,
-        state="done" if found.converged else "not converged",
+        state="done" if converged else "not converged",
         facts=(
-            f"{width}x{height} pixels",
-            f"noise {how} {GREY_LEVELS * selection.noise_std:.2f} grey levels of 255",
+            f"{width}x{height} pixels{enlarged}",
+            f"noise {how} {GREY_LEVELS * noise_std:.2f} grey levels of 255",
             f"{seconds:.0f} s",
         ),
         notes=tuple(dict.fromkeys(notes)),
         seconds=seconds,
-        noise_std=selection.noise_std,
+        noise_std=noise_std,
     )
 
 
@@ -130,6 +137,42 @@ def check_outputs(photograph: Photograph, plan: Plan, quality: int) -> None:
             raise ValueError(f"{path}: {error}") from error
 
 
+def _by(
+    method: str,
+    order: Order,
+    plan: Plan,
+    problem: Problem,
+    noise_std: float,
+    report: Report,
+) -> Restoration:
+    """What one method makes of a problem."""
+    key, std = jax.random.key(order.seed), method in plan.deviations
+    if method == "gp":
+        return process.restore(problem, noise_std, std, key, report)
+    output = plan.outputs[method]
+    return chains.restore(
+        problem,
+        noise_std,
+        chains.protocol_of(order),
+        key,
+        output.with_name(f".{output.name}.chain"),
+        order.resume,
+        report,
+    )
+
+
+def _apart(
+    photograph: Photograph, problem: Problem, first: Restoration, second: Restoration
+) -> str:
+    """How far two methods' pictures are apart, in words."""
+    one, other = (
+        np.clip(problems.shown(photograph, problem, found.mean), 0, 1)
+        for found in (first, second)
+    )
+    levels = GREY_LEVELS * float(np.sqrt(np.mean(np.square(one - other))))
+    return f"gp and sgld are {levels:.2f} grey levels of 255 apart (root mean square)"
+
+
 def _write(
     order: Order,
     plan: Plan,
@@ -147,7 +190,7 @@ def _write(
     content, left_out = encode(better, format_of(output), order.quality)
     for path in plan.written:
         path.parent.mkdir(parents=True, exist_ok=True)
-    if found.std is not None:
+    if method in plan.deviations and found.std is not None:
         std = problems.shown(photograph, problem, found.std)
         words = deviations.write(plan.deviations[method], std)
         notes += [f"{plan.deviations[method][0]}: {words}"] * bool(words)

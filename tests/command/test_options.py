@@ -14,11 +14,12 @@ def parsed(task, *more):
 def test_a_restoration_needs_no_more_than_two_files(task):
     order = parsed(task)
     assert (order.task, order.inputs, order.output) == (task, ("a.png",), "b.png")
-    assert order.noise_std is None
+    assert order.noise_std == (1 / 255 if task == "upscale" else None)
 
 
 def test_noise_is_told_in_grey_levels():
     assert parsed("denoise", "--noise=25.5").noise_std == pytest.approx(0.1)
+    assert parsed("upscale", "--noise=auto").noise_std is None
 
 
 def test_several_pictures_may_be_named():
@@ -48,6 +49,7 @@ def test_a_blur_is_out_of_focus_unless_another_is_told():
             "not allowed",
         ),
         (["deblur", "a.png", "-o", "b.png", "--angle=3"], "expected --motion"),
+        (["denoise", "a.png", "-o", "b.png", "--preset=smoke"], "--method=sgld"),
         (
             ["denoise", "a.png", "-o", "b.png", "--resume", "--overwrite"],
             "no --overwrite",
