@@ -33,7 +33,6 @@ class Outcome(NamedTuple):
       facts: what is worth a place in a line, in words.
       notes: what else there is to know, a line each.
       seconds: that it took.
-      noise_std: that was told or estimated, where white is 1; None where it was not.
     """
 
     source: Path
@@ -41,7 +40,6 @@ class Outcome(NamedTuple):
     facts: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
-    noise_std: float | None = None
 
 
 def restore(order: Order, plan: Plan, report: Report, tell: Tell) -> Outcome:
@@ -54,8 +52,8 @@ def restore(order: Order, plan: Plan, report: Report, tell: Tell) -> Outcome:
       tell: is told what should be known before the work begins.
 
     Raises:
-      ValueError: where the picture cannot be read, restored or written; nothing is
-        written then.
+      ValueError: where the picture cannot be read, restored or written; what a first
+        of two methods has made by then stays.
       OSError: where a file cannot be written.
     """
     begun = time.perf_counter()
@@ -63,9 +61,10 @@ def restore(order: Order, plan: Plan, report: Report, tell: Tell) -> Outcome:
     photograph = read(plan.source)
     check_outputs(photograph, plan, order.quality)
     problem = problems.pose(order, photograph, plan.mask)
-    bytes_needed = process.announce(problem, "gp" in plan.deviations)
-    if bytes_needed > WORTH_SAYING:
-        tell(f"{plan.source}: takes about {memory.in_words(bytes_needed)} of memory")
+    if "gp" in plan.outputs:
+        total = process.announce(problem, "gp" in plan.deviations)
+        if total > WORTH_SAYING:
+            tell(f"{plan.source}: takes about {memory.in_words(total)} of memory")
     noise_std = process.estimate_noise(problem, report)
     notes: list[str] = []
     found: dict[str, Restoration] = {}
@@ -91,7 +90,6 @@ def restore(order: Order, plan: Plan, report: Report, tell: Tell) -> Outcome:
         ),
         notes=tuple(dict.fromkeys(notes)),
         seconds=seconds,
-        noise_std=noise_std,
     )
 
 

@@ -169,7 +169,8 @@ def _encode_by_pypng(stored: np.ndarray) -> bytes:
         width, height, greyscale=channels < 3, alpha=channels in (2, 4), bitdepth=16
     )
     buffer = io.BytesIO()
-    writer.write(buffer, stored.reshape(height, -1).tolist())
+    # Row by row, since a list of all numbers takes ten times their memory.
+    writer.write(buffer, (row.tolist() for row in stored.reshape(height, -1)))
     return buffer.getvalue()
 
 
