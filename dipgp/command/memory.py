@@ -7,22 +7,27 @@ from pathlib import Path
 GIGA = 1e9
 # Of the process before it restores anything, and of what XLA compiles.
 BASE = 0.6 * GIGA
-# Bytes a pixel of the torus and channel, measured on 1024x1024 pixels: of a mean 116
-# to 121, of probed variances 388 to 409.
-MEAN, VARIANCE = 130, 420
+# Bytes a pixel of the torus and channel, measured on 1024x1024 pixels: of a mean 116 to
+# 121, through a blur 206, of probed variances 388 to 409; of variances through a blur
+# 655, on 512x512 pixels.
+MEAN, MEAN_THROUGH = 130, 210
+VARIANCE, VARIANCE_THROUGH = 420, 660
 # A torus around an image of covariances that fall off within it, in parts of its size.
 MARGIN = 1.2
 
 
-def needed(pixels: float, channels: int, std: bool) -> float:
+def needed(pixels: float, channels: int, through: bool, std: bool) -> float:
     """Bytes that a Gaussian process's posterior takes, the process included.
 
     Args:
       pixels: of the torus.
       channels: of the picture.
+      through: whether it is seen through a map.
       std: whether variances are probed, too.
     """
-    return BASE + pixels * channels * (VARIANCE if std else MEAN)
+    mean = MEAN_THROUGH if through else MEAN
+    variance = VARIANCE_THROUGH if through else VARIANCE
+    return BASE + pixels * channels * (variance if std else mean)
 
 
 def available() -> float:

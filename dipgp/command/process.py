@@ -46,9 +46,9 @@ def announce(problem: Problem, std: bool) -> float:
     Raises:
       ValueError: where that is more than there is.
     """
-    height, width, channels = problem.shape
+    height, width, _ = problem.shape
     pixels = memory.MARGIN * height * width
-    total = memory.needed(pixels, channels, std and _probes(problem))
+    total = _needed(problem, pixels, std)
     memory.check(total, f"a picture of {width}x{height} pixels", _REMEDY, problem.jobs)
     return total
 
@@ -146,21 +146,23 @@ def _advice(info: gp.SolveInfo) -> str:
     )
 
 
-def _probes(problem: Problem) -> bool:
-    """Whether variances take linear systems of their own."""
-    whole = bool(np.asarray(problem.observation.mask).all())
-    return problem.through is not None or not whole
+def _needed(problem: Problem, pixels: float, std: bool) -> float:
+    """Bytes for a torus of so many pixels."""
+    through = problem.through is not None
+    # Where everything is seen as it is, variances have a closed form.
+    probes = through or not bool(np.asarray(problem.observation.mask).all())
+    return memory.needed(pixels, problem.shape[2], through, std and probes)
 
 
 def _check_reach(problem: Problem, selection: gp.Selection, std: bool) -> None:
     """Raises ValueError where the torus of covariances that reach far is too large."""
-    height, width, channels = problem.shape
+    height, width, _ = problem.shape
     grid = (height, width)
     reaches = [gp.find_reach(k, grid) for k in selection.covariances]
     pixels = 1.0
     for axis, side in enumerate(grid):
         reach = max(reach[axis] for reach in reaches)
         pixels *= scipy.fft.next_fast_len(max(side + reach, 2 * reach + 1), real=True)
-    total = memory.needed(pixels, channels, std and _probes(problem))
+    total = _needed(problem, pixels, std)
     what = f"a picture of {width}x{height} pixels and such wide structure"
     memory.check(total, what, _REMEDY, problem.jobs)
