@@ -27,7 +27,7 @@ GRID = (8, 8)
 LEVEL = 0.5
 # The covariances below have levelled off there.
 REACH = 16
-TOLERANCE = 1e-4
+TOLERANCE = 1e-3
 
 
 class Process(NamedTuple):
