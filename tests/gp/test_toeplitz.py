@@ -48,6 +48,15 @@ def test_product_equals_the_matrix_of_differences_from_far_away(x64, name, shape
     assert torus.error[0] < 1e-10
 
 
+def test_the_ends_of_a_long_row_are_no_neighbours(x64):
+    # Longer than twice the reach, which alone would not keep them apart.
+    k, shape = kernels.gaussian(1.0), (1, 40)
+    torus = toeplitz.embed([k], shape, dtype=np.float64)
+    expected = differences_from_far_away(k, shape)
+    found = product_with_torus(torus, shape)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+
+
 @pytest.mark.slow
 def test_product_with_a_network_of_two_scales_is_exact_too(x64):
     k, shape = hourglass(), (7, 13)
