@@ -54,7 +54,7 @@ _OPTIONS = (
 _PREFACE = """\
 Each line is a fault that `python -m benchmarks.mutations` puts into a copy of the
 library, by itself, and a test that fails then and passes otherwise. The changes
-themselves stand in [tests/faults](../tests/faults). Seconds are those of the failing
+themselves stand in `tests/faults`. Seconds are those of the failing
 process, most of them the start of Python and JAX, beside whatever else ran."""
 
 # Caught: the test failed. Missed: it passed. Broken: no test ran.
