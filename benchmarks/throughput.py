@@ -105,8 +105,8 @@ def _report(settings: Settings, pytorch: str, record: Record, folder: Path) -> s
         "MiB of ours: what the compiled program holds, by the compiler's account; of "
         "PyTorch on GPUs: its allocator's peak in a call. Process: largest resident "
         "memory of a process that only descends, above one that only starts both "
-        "libraries; compiling is part of it. PyTorch has the faster of its two memory "
-        "layouts.",
+        "libraries; compiling is part of it, but with a kept program, which it finds "
+        "compiled. PyTorch has the faster of its two memory layouts.",
     ]
     if jax.default_backend() == "gpu":
         notes.append("Single precision, TF32 allowed to both, cudnn.benchmark on.")

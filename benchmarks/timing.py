@@ -67,18 +67,30 @@ def _seconds(function: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def peak_memory_mib(module: str, arguments: Sequence[str]) -> float:
+def peak_memory_mib(
+    module: str,
+    arguments: Sequence[str],
+    environment: Mapping[str, str] | None = None,
+) -> float:
     """Largest memory of a fresh Python process that runs a module, in MiB.
 
     Of its device's memory, where it has one and calls `tell_device_memory` at its end;
     else its resident memory.
+
+    Args:
+      module: to run.
+      arguments: of its command line.
+      environment: variables beside those of this process.
 
     Raises:
       RuntimeError: where the process fails, with what it said.
     """
     command = [sys.executable, "-m", module, *arguments]
     result = subprocess.run(
-        [sys.executable, "-c", _MEASURE, *command], capture_output=True, text=True
+        [sys.executable, "-c", _MEASURE, *command],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **(environment or {})},
     )
     if result.returncode != 0:
         said = result.stderr.strip()[-2000:]
