@@ -12,7 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dipgp import numerics
 from dipgp.files import write_atomically
+from dipgp.numerics import brief
 
 try:
     from matplotlib.artist import Artist
@@ -26,6 +28,9 @@ except ImportError as missing:
 
 _DOTS_PER_INCH = 160
 _PANELS_A_ROW = 4
+# What may follow (H, W) in a shape.
+_CHANNELS = ((), (1,), (3,))
+Grid = tuple[int, int]
 
 
 class Curve(NamedTuple):
@@ -98,12 +103,7 @@ def panels(
     Raises:
       ValueError: where there is nothing to draw, or where heights and widths differ.
     """
-    grids = {np.shape(array)[:2] for _, array in (*images, *errors)}
-    if len(grids) != 1:
-        raise ValueError(
-            f"expected images of one height and width, got {sorted(grids)}"
-        )
-    ((rows, columns),) = grids
+    rows, columns = _common_grid(height, images=images, errors=errors)
     count = len(images) + len(errors)
     bar = 0.7 if errors else 0.0
     width = height * columns / rows
@@ -151,12 +151,8 @@ def overview(
     Raises:
       ValueError: where there is no image, or where heights and widths differ.
     """
-    grids = {np.shape(array)[:2] for _, array in (*images, *deviations)}
-    if len(grids) != 1:
-        raise ValueError(
-            f"expected images of one height and width, got {sorted(grids)}"
-        )
-    ((rows_a_panel, columns_a_panel),) = grids
+    grid_shape = _common_grid(height, images=images, deviations=deviations)
+    rows_a_panel, columns_a_panel = grid_shape
     count = len(images) + len(deviations)
     columns = min(count, _PANELS_A_ROW)
     rows = math.ceil(count / columns)
@@ -187,6 +183,45 @@ def overview(
         for number, plot in enumerate(frames):
             _draw_plot(figure.add_subplot(below[0, number]), plot)
     return figure
+
+
+def _common_grid(height: float, **titled: Sequence[tuple[str, np.ndarray]]) -> Grid:
+    """Height and width that all titled arrays share, by what they are called."""
+    numerics.check_between("height", height, 0.05, 100)
+    grids = set()
+    for name, pairs in titled.items():
+        if not isinstance(pairs, Sequence):
+            raise TypeError(f"{name}: expected titled arrays, got {brief(pairs)}")
+        for pair in pairs:
+            if not isinstance(pair, Sequence) or len(pair) != 2:
+                raise TypeError(f"{name}: expected titled arrays, got {brief(pair)}")
+            numerics.check_real(name, pair[1])
+            shape = np.shape(pair[1])
+            if len(shape) not in (2, 3) or 0 in shape or shape[2:] not in _CHANNELS:
+                raise ValueError(
+                    f"{name}: expected shapes (H, W), (H, W, 1) or (H, W, 3), got "
+                    f"{shape}"
+                )
+            grids.add(shape[:2])
+    if len(grids) != 1:
+        raise ValueError(
+            f"{', '.join(titled)}: expected images of one height and width, got "
+            f"{sorted(grids)}"
+        )
+    return grids.pop()
+
+
+def _check_lengths(x: np.ndarray, **drawn: np.ndarray | None) -> None:
+    """Raises ValueError unless all that is drawn over x is numbers, one for each."""
+    for name, array in {"x": x, **drawn}.items():
+        if array is None:
+            continue
+        numerics.check_real(name, array)
+        if np.shape(array) != np.shape(x) or np.ndim(array) != 1:
+            raise ValueError(
+                f"{name}: expected shape (N,), like x, got {np.shape(array)}, and "
+                f"{np.shape(x)} of x"
+            )
 
 
 def plots(rows: Sequence[Sequence[Plot]]) -> Figure:
@@ -239,6 +274,7 @@ def bands(
     Raises:
       ValueError: where there is no panel, or where arrays differ in length from x.
     """
+    _check_lengths(x, truth=truth, observed=observed)
     if not any(panels for _, panels in rows):
         raise ValueError("rows: expected at least one panel, got none")
     columns = max(len(panels) for _, panels in rows)
@@ -294,9 +330,17 @@ def _draw_panel(axis: Axes, panel: Panel, x: np.ndarray) -> None:
     axis.tick_params(labelsize=7)
     axis.margins(x=0)
     axis.grid(alpha=0.3)
-    for sample in () if panel.samples is None else panel.samples:
+    samples = np.zeros((0, len(x))) if panel.samples is None else panel.samples
+    numerics.check_real("samples", samples)
+    if np.ndim(samples) != 2 or np.shape(samples)[1] != len(x):
+        raise ValueError(
+            f"samples: expected shape (K, {len(x)}), as x has it, got "
+            f"{np.shape(samples)}"
+        )
+    for sample in samples:
         axis.plot(x, sample, linewidth=0.7, alpha=0.8)
     mean, std = panel.mean, panel.std
+    _check_lengths(x, mean=mean, std=std)
     if mean is None:
         return
     if std is not None:
@@ -315,6 +359,9 @@ def _draw_plot(axis: Axes, plot: Plot) -> None:
     labels = list(dict.fromkeys(curve.label for curve in plot.curves))
     named = set()
     for curve in plot.curves:
+        _check_lengths(curve.x, y=curve.y, error=curve.error)
+        if curve.error is not None and np.any(np.asarray(curve.error) < 0):
+            raise ValueError("error: expected half lengths of at least 0, got less")
         colour = f"C{labels.index(curve.label)}"
         label = None if curve.label in named else curve.label
         named.add(curve.label)

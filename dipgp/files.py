@@ -22,6 +22,8 @@ def read_file(path: str | os.PathLike[str], expected: str) -> bytes:
     Raises:
       ValueError: where it is absent, not a regular file, not readable, or empty.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"path: expected that of {expected}, got {path!r}")
     path = Path(path)
     if path.is_dir():
         raise ValueError(f"{path}: expected {expected}, got a folder")

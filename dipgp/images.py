@@ -6,7 +6,6 @@ observed.
 """
 
 import io
-import math
 import os
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import jax
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from dipgp import numerics
 from dipgp.files import read_file, write_atomically
 
 #: Photographs in scikit-image's wheel that are in the public domain or under CC0.
@@ -100,6 +100,7 @@ def save_image(path: str | os.PathLike[str], image: np.ndarray) -> None:
         names no picture format.
       OSError: where the file cannot be written.
     """
+    numerics.check_real(str(path), image)
     image = np.asarray(image)
     if image.ndim == 3 and image.shape[2] == 1:
         image = image[:, :, 0]
@@ -130,7 +131,7 @@ def sample_image(name: str = "astronaut") -> np.ndarray:
       ValueError: on another name.
       ImportError: where scikit-image, which brings the photographs, is not installed.
     """
-    if name not in SAMPLE_IMAGES:
+    if not isinstance(name, str) or name not in SAMPLE_IMAGES:
         raise ValueError(
             f"name: expected one of {', '.join(SAMPLE_IMAGES)}; got {name}"
         )
@@ -161,10 +162,9 @@ def add_noise(
     Raises:
       ValueError: where noise_std is negative or not finite.
     """
-    if not 0 <= noise_std < math.inf:
-        raise ValueError(
-            f"noise_std: expected a finite number of at least 0, got {noise_std}"
-        )
+    numerics.check_key("key", key)
+    numerics.check_real("image", image)
+    numerics.check_not_negative("noise_std", noise_std, scalar=True)
     # The dtype is named so that a key gives the same noise with and without 64 bits.
     noise = np.asarray(jax.random.normal(key, np.shape(image), np.float32))
     noisy = np.asarray(image, np.float32) + np.float32(noise_std) * noise
@@ -187,10 +187,9 @@ def drop_pixels(
     Raises:
       ValueError: where drop_fraction is outside (0, 1), or where the draw drops all.
     """
-    if not 0 < drop_fraction < 1:
-        raise ValueError(
-            f"drop_fraction: expected a number between 0 and 1, got {drop_fraction}"
-        )
+    numerics.check_key("key", key)
+    numerics.check_grid("shape", shape, axes=(2,))
+    numerics.check_between("drop_fraction", drop_fraction, 0, 1)
     # The dtype is named so that a key gives the same mask with and without 64 bits.
     draws = np.asarray(jax.random.uniform(key, shape, np.float32))
     mask = draws >= np.float32(drop_fraction)

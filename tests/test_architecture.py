@@ -115,8 +115,8 @@ def test_a_list_of_layers_may_change_later_without_changing_the_network(kind):
             lambda: Architecture(Sum([Convolution(3), Convolution(2)])),
             r"branches: .* same number of channels .* got \[2, 3\]",
         ),
-        (lambda: conv_net(-1), "depth: expected an integer of at least 0, got -1"),
-        (lambda: conv_net(1.0), "depth: expected an integer of at least 0, got 1.0"),
+        (lambda: conv_net(-1), "depth: expected an integer from 0 to 10000, got -1"),
+        (lambda: conv_net(1.0), "depth: expected an integer from 0 to 10000, got 1.0"),
         (lambda: conv_net(1, channels=0), "channels: .* got 0"),
         (lambda: autoencoder(-1), "depth: .* got -1"),
         (lambda: autoencoder(1, downsample="max"), "method: .* got 'max'"),
@@ -131,7 +131,9 @@ def test_what_makes_no_network_is_refused_with_what_was_got(make, message):
 
 
 def test_something_that_is_no_layer_is_refused():
-    with pytest.raises(TypeError, match=r"layer: expected a layer .* got 'ReLU'"):
+    with pytest.raises(
+        TypeError, match=r"layers: expected a sequence of layers .*'ReLU'"
+    ):
         Architecture(Serial([Convolution(1), "ReLU"]))
 
 

@@ -104,6 +104,6 @@ def test_whole_numbers_are_told_from_others():
     numerics.check_whole_number("factor", 2, least=2)
     numerics.check_whole_number("factor", np.int64(3), least=2)
     for value in (1, 2.0, 2.5, float("nan"), "2", None):
-        expected = f"factor: expected a whole number of at least 2, got {value}"
+        expected = f"factor: expected a whole number of at least 2, got {value!r}"
         with pytest.raises(ValueError, match=expected):
             numerics.check_whole_number("factor", value, least=2)

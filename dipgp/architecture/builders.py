@@ -18,8 +18,10 @@ from dipgp.architecture.layers import (
     Sigmoid,
     Upsample,
     UpsampleMethod,
-    check_positive_integer,
 )
+
+# More layers would take longer to describe than anybody waits.
+_MOST = 10_000
 
 
 def conv_net(
@@ -55,7 +57,7 @@ def conv_net(
     Raises:
       ValueError: on a negative depth, or as `Convolution` does.
     """
-    _check_depth(depth)
+    _check_count("depth", depth, 0)
     convolution = Convolution(
         channels, kernel_size, 1, weight_variance, bias_variance, padding
     )
@@ -104,7 +106,7 @@ def autoencoder(
     Raises:
       ValueError: on a negative depth, or as `Convolution` does.
     """
-    _check_depth(depth)
+    _check_count("depth", depth, 0)
 
     def convolution(width: int, size: int) -> Convolution:
         return Convolution(width, size, 1, weight_variance, bias_variance, padding)
@@ -167,7 +169,9 @@ def skip_net(
     Raises:
       ValueError: on lists without one number a scale, or as `Convolution` does.
     """
-    check_positive_integer("scales", scales)
+    _check_count("scales", scales, 1)
+    if dimensions not in (1, 2):
+        raise ValueError(f"dimensions: expected 1 or 2, got {dimensions!r}")
     down = _per_scale("channels_down", channels_down, scales)
     up = _per_scale("channels_up", channels_up, scales)
     skip = _per_scale("channels_skip", channels_skip, scales)
@@ -201,9 +205,11 @@ def skip_net(
     return Architecture(body, input_channels, dimensions)
 
 
-def _check_depth(depth: int) -> None:
-    if not isinstance(depth, int) or depth < 0:
-        raise ValueError(f"depth: expected an integer of at least 0, got {depth!r}")
+def _check_count(name: str, count: int, least: int) -> None:
+    if not isinstance(count, int) or not least <= count <= _MOST:
+        raise ValueError(
+            f"{name}: expected an integer from {least} to {_MOST}, got {count!r}"
+        )
 
 
 def _downsampling(convolution: Convolution, method: DownsampleMethod) -> list[Layer]:
@@ -215,7 +221,10 @@ def _downsampling(convolution: Convolution, method: DownsampleMethod) -> list[La
 
 
 def _per_scale(name: str, channels: int | Sequence[int], scales: int) -> list[int]:
-    values = [channels] * scales if isinstance(channels, int) else list(channels)
+    values = [channels] if isinstance(channels, int) else channels
+    if not isinstance(values, Sequence) or isinstance(values, str | bytes):
+        raise ValueError(f"{name}: expected one number or several, got {channels!r}")
+    values = list(values) * (scales if isinstance(channels, int) else 1)
     if len(values) != scales:
         raise ValueError(
             f"{name}: expected one number, or {scales} of them (one a scale), "

@@ -6,6 +6,7 @@ and a convolution whose bias_variance is 0 has no bias parameters at all.
 """
 
 import math
+import numbers
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -22,14 +23,33 @@ def check_positive_integer(name: str, value: int) -> None:
         raise ValueError(f"{name}: expected an integer of at least 1, got {value!r}")
 
 
+def check_architecture(net: object) -> None:
+    """Raises TypeError unless the argument `net` is an `Architecture`."""
+    if not isinstance(net, Architecture):
+        raise TypeError(
+            f"net: expected an Architecture, got {net!r}; try architecture.conv_net(4)"
+        )
+
+
+def _check_number(name: str, value: object) -> None:
+    if not isinstance(value, numbers.Real) or not math.isfinite(value):
+        raise ValueError(f"{name}: expected a finite number, got {value!r}")
+
+
+def _check_positive(name: str, value: object) -> None:
+    if not isinstance(value, numbers.Real) or not float(value) > 0:
+        raise ValueError(f"{name}: expected a positive number, got {value!r}")
+
+
 def _check_not_negative(name: str, value: float) -> None:
-    if not (math.isfinite(value) and value >= 0):
+    _check_number(name, value)
+    if value < 0:
         raise ValueError(f"{name}: expected a number of at least 0, got {value!r}")
 
 
 def _check_option(name: str, value: str, options: object) -> None:
     known = get_args(options)
-    if value not in known:
+    if not isinstance(value, str) or value not in known:
         raise ValueError(f"{name}: expected one of {', '.join(known)}, got {value!r}")
 
 
@@ -77,8 +97,7 @@ class LeakyReLU:
 
     def __post_init__(self) -> None:
         """Raises ValueError on a slope that is not finite."""
-        if not math.isfinite(self.slope):
-            raise ValueError(f"slope: expected a finite number, got {self.slope!r}")
+        _check_number("slope", self.slope)
 
 
 @dataclass(frozen=True)
@@ -89,8 +108,7 @@ class Erf:
 
     def __post_init__(self) -> None:
         """Raises ValueError on a scale that is not positive."""
-        if not self.scale > 0:
-            raise ValueError(f"scale: expected a positive number, got {self.scale!r}")
+        _check_positive("scale", self.scale)
 
 
 @dataclass(frozen=True)
@@ -170,8 +188,8 @@ class Serial:
     layers: Sequence["Layer"] = ()
 
     def __post_init__(self) -> None:
-        """Freezes the layers into a tuple."""
-        object.__setattr__(self, "layers", tuple(self.layers))
+        """Freezes the layers into a tuple; raises TypeError unless they are layers."""
+        object.__setattr__(self, "layers", _frozen("layers", self.layers))
 
 
 @dataclass(frozen=True)
@@ -201,10 +219,22 @@ Layer = (
 )
 
 
+def _frozen(name: str, layers: Sequence[Layer]) -> tuple[Layer, ...]:
+    if not isinstance(layers, Sequence) or not all(
+        isinstance(layer, Layer) for layer in layers
+    ):
+        raise TypeError(
+            f"{name}: expected a sequence of layers of dipgp.architecture, got "
+            f"{layers!r}"
+        )
+    return tuple(layers)
+
+
 def _branches(branches: Sequence[Layer]) -> tuple[Layer, ...]:
-    if not branches:
+    frozen = _frozen("branches", branches)
+    if not frozen:
         raise ValueError("branches: expected at least one, got none")
-    return tuple(branches)
+    return frozen
 
 
 @dataclass(frozen=True)
@@ -226,7 +256,7 @@ class Architecture:
     def __post_init__(self) -> None:
         """Raises ValueError where the layers' channels do not fit together."""
         check_positive_integer("input_channels", self.input_channels)
-        if self.dimensions not in (1, 2):
+        if not isinstance(self.dimensions, int) or self.dimensions not in (1, 2):
             raise ValueError(f"dimensions: expected 1 or 2, got {self.dimensions!r}")
         channels = layer_channels(self.body, self.input_channels)
         object.__setattr__(self, "output_channels", channels)
@@ -270,7 +300,12 @@ def child_name(position: int, layer: Layer) -> str:
 
 
 def parameter_count(net: Architecture) -> int:
-    """Number of trainable parameters of the finite network."""
+    """Number of trainable parameters of the finite network.
+
+    Raises:
+      TypeError: on something else than an `Architecture`.
+    """
+    check_architecture(net)
 
     def count(layer: Layer, channels: int) -> int:
         match layer:

@@ -11,7 +11,7 @@ from fractions import Fraction
 import numpy as np
 
 from dipgp import architecture
-from dipgp.architecture.layers import child_name
+from dipgp.architecture.layers import check_architecture, child_name
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,9 @@ def sizes(net: architecture.Architecture) -> Sizes:
 
     Raises:
       ValueError: where branches come out at different resolutions.
+      TypeError: on something else than an `Architecture`.
     """
+    check_architecture(net)
     return _follow(net.body, "body", Sizes(Fraction(1), 1, 1))
 
 

@@ -6,12 +6,14 @@ from typing import Literal, get_args
 import jax
 import numpy as np
 
+from dipgp import numerics
 from dipgp.gp.colour import ChannelModel, estimate_channels
 from dipgp.gp.system import Form
 from dipgp.gp.through import check as check_seen_through
 from dipgp.kernels.layers import scale
 from dipgp.kernels.stationary import Covariance, CovarianceLike, as_covariance
 from dipgp.observations import LinearMap, Observation, observe
+from dipgp.observations.observation import check_observation
 from dipgp.observations.stationary_filter import is_stationary
 
 Method = Literal["automatic", Form]
@@ -29,6 +31,7 @@ def read_observation(
             raise ValueError(
                 "observation: expected it alone, got values, mask or noise_std as well"
             )
+        check_observation(observation)
         values, mask, noise_std = observation
         return observe(values, mask, noise_std=noise_std), False
     if values is None or noise_std is None:
@@ -42,13 +45,21 @@ def check_controls(
     method: Method, tolerance: float | None, max_iterations: int
 ) -> None:
     """Raises ValueError on an unknown method or a number out of range."""
-    if method not in get_args(Method):
-        known = ", ".join(get_args(Method))
-        raise ValueError(f"method: expected one of {known}, got {method!r}")
-    if tolerance is not None and not 0 < tolerance < 1:
-        raise ValueError(f"tolerance: expected a number in (0, 1), got {tolerance!r}")
-    if max_iterations < 1:
-        raise ValueError(f"max_iterations: expected at least 1, got {max_iterations!r}")
+    numerics.check_choice("method", method, get_args(Method))
+    if tolerance is not None:
+        numerics.check_between("tolerance", tolerance, 0, 1)
+    numerics.check_whole_number("max_iterations", max_iterations, least=1)
+
+
+def check_candidates(candidates: object) -> None:
+    """Raises an error, naming the argument, unless there are some to choose from."""
+    if not isinstance(candidates, Sequence) or isinstance(candidates, str | bytes):
+        raise TypeError(
+            "candidates: expected a sequence of covariances, got "
+            f"{numerics.brief(candidates)}"
+        )
+    if not candidates:
+        raise ValueError("candidates: expected at least one covariance, got none")
 
 
 def channel_covariances(
@@ -81,6 +92,7 @@ def channel_model(
       ValueError: where none is given and the values have other channels than the image.
     """
     if channels is not None:
+        numerics.check_instance("channels", channels, ChannelModel)
         return channels
     seen = observation.values.shape[-1]
     if seen != count:
@@ -126,8 +138,7 @@ def shape_of_image(
             f"method: expected {known} where an image is seen through "
             f"{type(through).__name__}, got {method!r}"
         )
-    if len(image_shape) != 3 or min(image_shape) < 1:
-        raise ValueError(f"image_shape: expected (H, W, C), got {image_shape}")
+    numerics.check_grid("image_shape", image_shape, axes=(3,))
     height, width, count = map(int, image_shape)
     check_seen_through(observation, through, (height, width, count))
     return height, width, count

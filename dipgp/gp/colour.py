@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from dipgp.observations import Observation
+from dipgp.observations.observation import check_observation
 
 Array = jax.Array
 
@@ -35,6 +36,7 @@ def estimate_channels(observation: Observation) -> ChannelModel:
     Scaled to a mean variance of 1, so that a prior K C has the variance of K on average
     over the channels. With one channel this is 1.
     """
+    check_observation(observation)
     values, mask, noise_std = observation
     count = jnp.sum(mask)
     weights = mask[:, :, None]

@@ -70,9 +70,9 @@ def estimate(
     steps: int,
 ) -> Evidence:
     """The evidence of a system; arguments as of `Posterior.log_evidence`."""
-    if method not in get_args(Method):
-        known = ", ".join(get_args(Method))
-        raise ValueError(f"method: expected one of {known}, got {method!r}")
+    numerics.check_choice("method", method, get_args(Method))
+    if key is not None:
+        numerics.check_key("key", key)
     if method == "automatic":
         shape = system.image_shape or system.grid
         few = few_unknowns(system.observation, system.through, shape)

@@ -20,6 +20,7 @@ from dipgp.gp.evidence import Evidence
 from dipgp.gp.system import Form, System
 from dipgp.kernels.stationary import Covariance, CovarianceLike, as_covariance
 from dipgp.observations import LinearMap, Observation
+from dipgp.observations.observation import check_observation
 
 Array = jax.Array
 Family = Callable[[Mapping[str, Any]], CovarianceLike]
@@ -104,6 +105,19 @@ def fit(
         where one is needed, on a map that does not fit what was seen, or on a
         covariance that is not finite at the start.
     """
+    check_observation(observation)
+    if not isinstance(start, Mapping):
+        raise TypeError(f"start: expected numbers by name, got {numerics.brief(start)}")
+    for name, value in start.items():
+        numerics.check_positive(f"start[{name!r}]", value, scalar=True)
+    if key is not None:
+        numerics.check_key("key", key)
+    for name, count in (
+        ("probes", probes),
+        ("steps", steps),
+        ("max_evaluations", max_evaluations),
+    ):
+        numerics.check_whole_number(name, count, least=1)
     observed = np.asarray(observation.mask) != 0
     spread = np.asarray(observation.noise_std, np.float64)[observed]
     guess = {name: float(value) for name, value in start.items()}
@@ -113,8 +127,6 @@ def fit(
         guess[NOISE] = float(np.sqrt(np.mean(spread**2)))
     if not guess:
         raise ValueError("start: expected at least one parameter, got none")
-    for name, value in guess.items():
-        numerics.check_positive(f"start[{name!r}]", value)
     shape = arguments.shape_of_image(observation, through, image_shape, "automatic")
     model = arguments.channel_model(channels, observation, shape[2])
     names = tuple(guess)

@@ -97,8 +97,7 @@ def localise(
         are traced by JAX, or where no window has enough observed pixels.
     """
     observation, grey = arguments.read_observation(None, values, mask, noise_std)
-    if not candidates:
-        raise ValueError("candidates: expected at least one covariance, got none")
+    arguments.check_candidates(candidates)
     if not grey:
         raise ValueError(
             "values: expected one channel, (H, W), got "

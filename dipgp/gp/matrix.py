@@ -16,6 +16,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from dipgp import numerics
+
 Array = jax.Array
 
 
@@ -94,6 +96,8 @@ def _check(covariance: Array, values: Array, observed: Array, noise_std: Array) 
 
 def check_observed(values: Array, observed: Array, noise_std: Array) -> None:
     """Raises ValueError where these are not of one set of observed points."""
+    numerics.check_finite("values", values)
+    numerics.check_not_negative("noise_std", noise_std)
     if observed.ndim != 1 or not jnp.issubdtype(observed.dtype, jnp.integer):
         raise ValueError(
             "observed: expected the numbers of the observed points, one axis of whole "

@@ -15,6 +15,7 @@ by conjugate gradients, preconditioned by nearest neighbours (`dipgp.gp.neighbou
 """
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -101,6 +102,13 @@ def condition_mixture(
             "values: expected one channel, (H, W), got "
             f"{tuple(observation.values.shape)}; try each channel by itself"
         )
+    numerics.check_instance("mixture", mixture, Mixture)
+    if not isinstance(mixture.covariances, Sequence):
+        raise TypeError(
+            "covariances: expected several of a mixture, got "
+            f"{numerics.brief(mixture.covariances)}"
+        )
+    numerics.check_finite("weights", mixture.weights)
     expected = (len(mixture.covariances), *grid)
     if not mixture.covariances or np.shape(mixture.weights) != expected:
         raise ValueError(

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dipgp.architecture.layers import check_positive_integer
+from dipgp import numerics
 from dipgp.gp.toeplitz import Torus, embed
 from dipgp.kernels.stationary import CovarianceLike, as_covariance
 
@@ -49,11 +49,10 @@ def draw_prior(
     Raises:
       ValueError: on a grid or count below 1, or as `embed` does.
     """
-    if len(grid) != 2:
-        raise ValueError(f"grid: expected (H, W) in pixels, got {grid}")
-    for size in grid:
-        check_positive_integer("grid", size)
-    check_positive_integer("count", count)
+    numerics.check_key("key", key)
+    numerics.check_grid("grid", grid, axes=(2,))
+    numerics.check_whole_number("count", count, least=1)
+    numerics.check_sizes("count", (count, *grid))
     process = as_covariance(covariance)
     torus = embed([process], grid, reach, dtype)
     ends = process.moments(np.zeros((2,), dtype))

@@ -14,12 +14,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dipgp.gp import blocks, whittle
+from dipgp.gp import arguments, blocks, whittle
 from dipgp.gp.colour import ChannelModel, decorrelate, estimate_channels
 from dipgp.kernels.filtering import filtered
 from dipgp.kernels.layers import batch_norm, scale
 from dipgp.kernels.stationary import Covariance, CovarianceLike, as_covariance
 from dipgp.observations import LinearMap, Observation, stationary_filter
+from dipgp.observations.observation import check_observation
 
 Array = jax.Array
 Report = Callable[[str], None]
@@ -94,9 +95,9 @@ def select(
       ValueError: where there is no candidate, or too few pixels to tell, or on a map
         that is no stationary filter.
     """
+    check_observation(observation)
+    arguments.check_candidates(candidates)
     shapes = [batch_norm(as_covariance(candidate)) for candidate in candidates]
-    if not shapes:
-        raise ValueError("candidates: expected at least one covariance, got none")
     seen: Sequence[Covariance] = shapes
     if through is not None:
         taps, stride = stationary_filter(through)

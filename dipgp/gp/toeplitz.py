@@ -20,7 +20,7 @@ import numpy as np
 import scipy.fft
 
 from dipgp import numerics
-from dipgp.kernels.stationary import Covariance, Moments, lag_grid
+from dipgp.kernels.stationary import Covariance, Moments, as_covariance, lag_grid
 
 Array = jax.Array
 
@@ -33,6 +33,8 @@ REACH_TOLERANCE = 1e-6
 # images can afford a longer one.
 LONGEST_REACH = 2
 LONGEST_REACH_OF_SMALL_IMAGES = 64
+# What is given may be longer, as far as memory goes.
+LONGEST_GIVEN_REACH = 4096
 
 
 @jax.tree_util.register_dataclass
@@ -119,9 +121,10 @@ def _two_reaches(reach: int | tuple[int, int]) -> tuple[int, int]:
         both = tuple(map(operator.index, np.broadcast_to(reach, 2)))
     except (TypeError, ValueError):
         both = (0, 0)
-    if min(both) < 1:
+    if not 1 <= min(both) <= max(both) <= LONGEST_GIVEN_REACH:
         raise ValueError(
-            f"reach: expected a positive integer or one for each axis, got {reach!r}"
+            "reach: expected a positive integer or one for each axis, up to "
+            f"{LONGEST_GIVEN_REACH}, got {numerics.brief(reach)}"
         )
     return both[0], both[1]
 
@@ -148,6 +151,8 @@ def find_reach(
     At most `LONGEST_REACH` times the longer side of the grid, or
     `LONGEST_REACH_OF_SMALL_IMAGES` where that is more.
     """
+    numerics.check_grid("grid", grid, axes=(2,))
+    covariance = as_covariance(covariance)
     longest = max(LONGEST_REACH * max(grid), LONGEST_REACH_OF_SMALL_IMAGES)
     steps = np.arange(longest + 1, dtype=dtype)
     zeros = np.zeros_like(steps)

@@ -65,9 +65,9 @@ def estimate(
     Returns:
       (H, W, C), in the image's own colours.
     """
-    if method not in get_args(Method):
-        known = ", ".join(get_args(Method))
-        raise ValueError(f"method: expected one of {known}, got {method!r}")
+    numerics.check_choice("method", method, get_args(Method))
+    if key is not None:
+        numerics.check_key("key", key)
     if method == "automatic":
         method = choose(system)
     if method in ("dense", "stationary"):
@@ -85,8 +85,7 @@ def estimate(
             '"probing"'
         )
     least = 2 if method == "samples" else probing.least_solves(system)
-    if solves < least:
-        raise ValueError(f"solves: expected at least {least}, got {solves!r}")
+    numerics.check_whole_number("solves", solves, least)
     if method == "samples":
         return _sampled(system, key, solves, batch, report, mesh)
     found = probing.estimate(system, key, solves, batch, report, mesh)

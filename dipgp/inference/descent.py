@@ -64,7 +64,7 @@ def adam(
       ValueError: on a learning rate that is not positive, or a negative weight decay.
     """
     _check_learning_rate(learning_rate)
-    numerics.check_not_negative("weight_decay", weight_decay)
+    numerics.check_not_negative("weight_decay", weight_decay, scalar=True)
     return optax.chain(
         optax.add_decayed_weights(weight_decay), optax.adam(learning_rate)
     )
@@ -86,15 +86,14 @@ def gradient_descent(
       ValueError: on a number out of range.
     """
     _check_learning_rate(learning_rate)
-    if not 0 <= momentum < 1:
-        raise ValueError(f"momentum: expected a number in [0, 1), got {momentum}")
+    numerics.check_fraction("momentum", momentum)
     # Without momentum there is no trace to remember.
     return optax.sgd(learning_rate, momentum=momentum or None)
 
 
 def _check_learning_rate(learning_rate: optax.ScalarOrSchedule) -> None:
     if not callable(learning_rate):
-        numerics.check_positive("learning_rate", learning_rate)
+        numerics.check_positive("learning_rate", learning_rate, scalar=True)
 
 
 class Average(NamedTuple):

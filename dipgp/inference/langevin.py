@@ -52,6 +52,7 @@ References:
 """
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -119,17 +120,12 @@ class RootMeanSquare:
     floored: bool = False
 
     def __post_init__(self) -> None:
-        if self.frozen_after is not None and self.frozen_after < 1:
-            raise ValueError(
-                f"frozen_after: expected at least 1 or None, got {self.frozen_after!r}"
-            )
-        if not 0 <= self.decay < 1:
-            raise ValueError(f"decay: expected a number in [0, 1), got {self.decay!r}")
-        numerics.check_positive("epsilon", self.epsilon)
-        if not self.maximum > 0:
-            raise ValueError(
-                f"maximum: expected a positive number, got {self.maximum!r}"
-            )
+        if self.frozen_after is not None:
+            numerics.check_whole_number("frozen_after", self.frozen_after, least=1)
+        numerics.check_fraction("decay", self.decay)
+        numerics.check_positive("epsilon", self.epsilon, scalar=True)
+        if self.maximum != math.inf:
+            numerics.check_positive("maximum", self.maximum, scalar=True)
 
     def accumulate(self, mean_square: Any, gradient: Any, iteration: Array) -> Any:
         """V after one more gradient, both pytrees of one structure."""
@@ -285,11 +281,8 @@ class _Update:
     momentum: float
 
     def __post_init__(self) -> None:
-        numerics.check_not_negative("temperature", self.temperature)
-        if not 0 <= self.momentum < 1:
-            raise ValueError(
-                f"momentum: expected a number in [0, 1), got {self.momentum!r}"
-            )
+        numerics.check_not_negative("temperature", self.temperature, scalar=True)
+        numerics.check_fraction("momentum", self.momentum)
 
     def init(self, parameters: Parameters) -> Memory:
         zeros = jax.tree.map(jnp.zeros_like, parameters)

@@ -16,6 +16,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from dipgp import numerics
 
@@ -41,16 +42,20 @@ def polynomial(
     Raises:
       ValueError: on arguments out of these ranges.
     """
-    numerics.check_positive("initial", initial)
-    numerics.check_positive("offset", offset)
-    if not 0.5 < power <= 1:
+    numerics.check_positive("initial", initial, scalar=True)
+    numerics.check_positive("offset", offset, scalar=True)
+    numerics.check_real("power", power)
+    if np.ndim(power) or not 0.5 < power <= 1:
         raise ValueError(
             "power: expected a number in (1/2, 1], where the steps sum to infinity and "
             f"their squares do not, got {power!r}"
         )
 
     def step_size(iteration: jax.typing.ArrayLike) -> Array:
-        return jnp.asarray(initial) * (1 + jnp.asarray(iteration) / offset) ** -power
+        return (
+            jnp.asarray(initial, float)
+            * (1 + jnp.asarray(iteration) / offset) ** -power
+        )
 
     return step_size
 
@@ -71,7 +76,7 @@ def constant(step_size: jax.typing.ArrayLike) -> Schedule:
     Raises:
       ValueError: where the step is not positive.
     """
-    numerics.check_positive("step_size", step_size)
+    numerics.check_positive("step_size", step_size, scalar=True)
 
     def same(iteration: jax.typing.ArrayLike) -> Array:
         del iteration
@@ -101,13 +106,12 @@ def cyclical(initial: jax.typing.ArrayLike, period: int) -> Schedule:
       Zhang et al., "Cyclical stochastic gradient MCMC for Bayesian deep learning",
       ICLR, 2020, equation 1.
     """
-    numerics.check_positive("initial", initial)
-    if period < 2:
-        raise ValueError(f"period: expected at least 2 iterations, got {period!r}")
+    numerics.check_positive("initial", initial, scalar=True)
+    numerics.check_whole_number("period", period, least=2)
 
     def step_size(iteration: jax.typing.ArrayLike) -> Array:
         phase = jnp.asarray(iteration) % period / period
-        return jnp.asarray(initial) / 2 * (1 + jnp.cos(math.pi * phase))
+        return jnp.asarray(initial, float) / 2 * (1 + jnp.cos(math.pi * phase))
 
     return step_size
 

@@ -74,7 +74,7 @@ def least_score(score: Callable[[Array], Array], patience: int) -> Rule:
     Raises:
       ValueError: on a patience below 1.
     """
-    _check_count("patience", patience)
+    numerics.check_whole_number("patience", patience, least=1)
 
     def measure(memory: Any, output: Array) -> tuple[Array, Any]:
         return score(output), memory
@@ -127,8 +127,9 @@ def hold_out(key: Array, mask: Array, fraction: float) -> tuple[Array, Array]:
       ValueError: on a fraction out of range, a mask that is not (H, W), or, outside of
         a trace, fewer than two observed pixels.
     """
-    if not 0 < fraction < 1:
-        raise ValueError(f"fraction: expected a number in (0, 1), got {fraction}")
+    numerics.check_key("key", key)
+    numerics.check_between("fraction", fraction, 0, 1)
+    numerics.check_real("mask", mask)
     mask = jnp.asarray(mask)
     if mask.ndim != 2:
         raise ValueError(f"mask: expected shape (H, W), got {mask.shape}")
@@ -216,7 +217,8 @@ def windowed_variance(window: int = 100, patience: int = 1000, stride: int = 1) 
         than two outputs in it.
     """
     for name, value in (("patience", patience), ("stride", stride)):
-        _check_count(name, value)
+        numerics.check_whole_number(name, value, least=1)
+    numerics.check_whole_number("window", window, least=2)
     if window % stride or window < 2 * stride:
         raise ValueError(
             f"window: expected a multiple of the stride, {stride}, of at least "
@@ -294,10 +296,9 @@ def exponential_variance(
     Raises:
       ValueError: on numbers out of range.
     """
-    if not 0 < weight < 1:
-        raise ValueError(f"weight: expected a number in (0, 1), got {weight}")
-    _check_count("patience", patience)
-    _check_count("warm_up", warm_up)
+    numerics.check_between("weight", weight, 0, 1)
+    numerics.check_whole_number("patience", patience, least=1)
+    numerics.check_whole_number("warm_up", warm_up, least=1)
 
     def init(like: OutputLike) -> _Moving:
         return _Moving(
@@ -332,11 +333,13 @@ def gap_to_best(psnr_trace: np.typing.ArrayLike, iteration: int) -> float:
       ValueError: where the trace is not one row of numbers, or nothing was chosen in
         it.
     """
+    numerics.check_finite("psnr_trace", psnr_trace)
     trace = np.asarray(psnr_trace, np.float64)
-    if trace.ndim != 1 or not np.all(np.isfinite(trace)):
+    if trace.ndim != 1:
         raise ValueError(
             f"psnr_trace: expected finite numbers of shape (T,), got {trace}"
         )
+    numerics.check_whole_number("iteration", iteration, least=0)
     if not 0 <= iteration < trace.size:
         raise ValueError(
             f"iteration: expected one of the trace's {trace.size}, got {iteration}"
@@ -389,8 +392,3 @@ def _rule(
         )
 
     return Rule(init, update)
-
-
-def _check_count(name: str, value: int) -> None:
-    if value < 1:
-        raise ValueError(f"{name}: expected at least 1, got {value}")

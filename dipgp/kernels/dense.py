@@ -26,7 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dipgp import architecture, numerics
-from dipgp.architecture.layers import check_positive_integer
+from dipgp.architecture.layers import check_architecture, check_positive_integer
 from dipgp.architecture.sizes import sizes
 from dipgp.kernels import pixel_operators, reading
 from dipgp.kernels.dense_rules import DenseRules, check_pixels
@@ -82,6 +82,7 @@ def dense(
         c = kernels.dense(architecture.conv_net(2), kernels.white(), (16, 16))
         variance = c.reshape(256, 256).diagonal().reshape(16, 16)
     """
+    check_architecture(net)
     check_positive_integer("largest", largest)
     given = False
     if second_moment is not None:
@@ -143,7 +144,7 @@ def _checked_shape(
 ) -> Shape:
     expected = "(L,)" if net.dimensions == 1 else "(H, W)"
     if (
-        shape is None
+        not isinstance(shape, tuple | list)
         or len(shape) != net.dimensions
         or not all(isinstance(size, int) and size > 0 for size in shape)
     ):
@@ -158,6 +159,7 @@ def _checked_shape(
 def _checked_signal(
     net: architecture.Architecture, input: jax.typing.ArrayLike, largest: int
 ) -> Array:
+    numerics.check_real("input", input)
     z = jnp.asarray(input)
     axes = ("L",) if net.dimensions == 1 else ("H", "W")
     if z.ndim != len(axes) + 1 or z.shape[-1] != net.input_channels or z.size == 0:
@@ -174,6 +176,7 @@ def _checked_signal(
 def _checked_moments(
     net: architecture.Architecture, second_moment: jax.typing.ArrayLike, largest: int
 ) -> Array:
+    numerics.check_real("second_moment", second_moment)
     moments = jnp.asarray(second_moment)
     shape = moments.shape[: net.dimensions]
     if moments.ndim != 2 * net.dimensions or moments.shape != 2 * shape:

@@ -16,6 +16,7 @@ import jax
 import numpy as np
 import scipy  # loads scipy.signal, which is slow, where it is first read
 
+from dipgp import numerics
 from dipgp.architecture.layers import check_positive_integer
 from dipgp.kernels.stationary import (
     Covariance,
@@ -103,10 +104,11 @@ def filtered(
         positive integer.
     """
     check_positive_integer("stride", stride)
+    numerics.check_finite("taps", taps)
     table = np.asarray(taps, np.float64)
     if table.ndim not in (1, 2) or table.size == 0:
         raise ValueError(f"taps: expected shape (L,) or (K, L), got {table.shape}")
-    if not np.isfinite(table).all() or not table.any():
+    if not table.any():
         raise ValueError("taps: expected finite numbers, not all of them 0")
     inner = as_covariance(covariance)
     return Filtered(inner, tuple(table.ravel().tolist()), table.shape, stride)

@@ -354,9 +354,7 @@ def gradient_flow(
       ValueError: on an unknown time, or a shape that is not one or two positive
         integers.
     """
-    if time not in get_args(Time):
-        known = ", ".join(get_args(Time))
-        raise ValueError(f"time: expected one of {known}, got {time!r}")
+    numerics.check_choice("time", time, get_args(Time))
     prior = torus_eigenvalues(covariance, shape, dtype)
     rates = torus_eigenvalues(tangent, shape, dtype)
     return GradientFlow(rates, prior, time)
@@ -375,7 +373,8 @@ def rate_for_mean(learning_rate: jax.typing.ArrayLike, size: int) -> jax.Array:
     Raises:
       ValueError: on a size below 1.
     """
-    numerics.check_positive("size", size)
+    numerics.check_finite("learning_rate", learning_rate)
+    numerics.check_positive("size", size, scalar=True)
     return 2 * jnp.asarray(learning_rate) / size
 
 

@@ -144,6 +144,7 @@ def matern(nu: float, lengthscale: jax.typing.ArrayLike) -> Covariance:
     Raises:
       ValueError: on another smoothness or a lengthscale that is not positive.
     """
+    numerics.check_finite("nu", nu, scalar=True)
     if nu not in (0.5, 1.5, 2.5):
         raise ValueError(f"nu: expected 0.5, 1.5 or 2.5, got {nu!r}")
     numerics.check_positive("lengthscale", lengthscale)
@@ -156,7 +157,7 @@ def constant(variance: jax.typing.ArrayLike) -> Covariance:
     Raises:
       ValueError: on a negative variance.
     """
-    numerics.check_not_negative("variance", variance)
+    numerics.check_not_negative("variance", variance, scalar=True)
     return Constant(variance)
 
 
@@ -170,7 +171,9 @@ def uniform(low: float = 0.0, high: float = 0.1) -> Covariance:
     Raises:
       ValueError: where low is not below high.
     """
-    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+    for name, value in (("low", low), ("high", high)):
+        numerics.check_finite(name, value, scalar=True)
+    if not low < high:
         raise ValueError(f"low, high: expected low < high, got {low!r}, {high!r}")
     mean, variance = (low + high) / 2, (high - low) ** 2 / 12
     return add(scale(white(), variance), constant(mean**2))
@@ -183,7 +186,7 @@ def _per_axis(value: jax.typing.ArrayLike, lags: Array) -> Array:
         return value
     if value.shape != lags.shape[-1:]:
         raise ValueError(
-            f"expected a scalar or one number for each of {lags.shape[-1]} axes, "
-            f"got shape {value.shape}"
+            "sigma, lengthscale: expected a scalar or one number for each of "
+            f"{lags.shape[-1]} axes, got shape {value.shape}"
         )
     return value.reshape((1,) * (lags.ndim - 1) + value.shape)

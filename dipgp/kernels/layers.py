@@ -124,7 +124,7 @@ def scale(covariance: CovarianceLike, factor: jax.typing.ArrayLike) -> Covarianc
     Raises:
       ValueError: on a factor that is negative or not finite.
     """
-    numerics.check_not_negative("factor", factor)
+    numerics.check_not_negative("factor", factor, scalar=True)
     return Scaled(as_covariance(covariance), factor)
 
 
@@ -139,7 +139,7 @@ def bias(covariance: CovarianceLike, variance: jax.typing.ArrayLike) -> Covarian
     Raises:
       ValueError: on a variance that is negative or not finite.
     """
-    numerics.check_not_negative("variance", variance)
+    numerics.check_not_negative("variance", variance, scalar=True)
     return Biased(as_covariance(covariance), variance)
 
 
@@ -181,13 +181,18 @@ def concat(
       ValueError: where the two differ in length or are empty, or on channels that are
         not positive.
     """
+    for name, given in (("branches", branches), ("channels", channels)):
+        if not isinstance(given, Sequence):
+            raise TypeError(
+                f"{name}: expected one a branch, got {numerics.brief(given)}"
+            )
     if not branches or len(branches) != len(channels):
         raise ValueError(
             "channels: expected one number a branch, got "
             f"{len(channels)} for {len(branches)} branches"
         )
     for count in channels:
-        numerics.check_positive("channels", count)
+        numerics.check_positive("channels", count, scalar=True)
     total = sum(channels[1:], start=channels[0])
     weights = tuple(count / total for count in channels)
     return Mixture(tuple(map(as_covariance, branches)), weights)
@@ -205,5 +210,5 @@ def batch_norm(
     Raises:
       ValueError: on a negative epsilon.
     """
-    numerics.check_not_negative("epsilon", epsilon)
+    numerics.check_not_negative("epsilon", epsilon, scalar=True)
     return Normalised(as_covariance(covariance), epsilon)

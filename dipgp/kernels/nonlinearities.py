@@ -18,7 +18,6 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from dipgp import numerics
 from dipgp.kernels.stationary import (
@@ -203,8 +202,7 @@ def leaky_relu(
     Raises:
       ValueError: on a slope that is not finite.
     """
-    if not numerics.is_traced(slope):
-        numerics.check_not_negative("|slope|", np.abs(np.asarray(slope)))
+    numerics.check_finite("slope", slope, scalar=True)
     return LeakyRectified(as_covariance(covariance), slope)
 
 
@@ -224,7 +222,7 @@ def erf(
     Raises:
       ValueError: on a scale that is not positive.
     """
-    if not numerics.is_traced(scale) and not np.all(np.asarray(scale) > 0):
-        raise ValueError(f"scale: expected a positive number, got {scale}")
+    if not isinstance(scale, float) or scale != math.inf:
+        numerics.check_positive("scale", scale, scalar=True)
     softness = 0.5 / (scale * scale)
     return ErrorFunction(as_covariance(covariance), softness)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Generic, Protocol, TypeVar
 
 from dipgp import architecture
+from dipgp.architecture.layers import check_architecture
 
 # Second moments of one channel: a stationary covariance, an array, ...
 Field = TypeVar("Field")
@@ -88,7 +89,9 @@ def read(
     Raises:
       ValueError: on a layer without a closed form (it is named), or where layers follow
         each other in an order that has none.
+      TypeError: on something else than an `Architecture`.
     """
+    check_architecture(net)
     group = _Group(net.input_channels, start, gaussian=not given, given=given)
     return _merge(_read(net.body, [group], rules), rules)
 

@@ -142,10 +142,10 @@ def as_covariance(covariance: CovarianceLike) -> Covariance:
     """
     if isinstance(covariance, Covariance):
         return covariance
-    if not callable(covariance):
+    if not callable(covariance) or isinstance(covariance, type):
         raise TypeError(
-            f"covariance: expected a function of lags, got {covariance!r}; "
-            "try kernels.gaussian(sigma=2.0)"
+            "covariance: expected a function of lags, got "
+            f"{numerics.brief(covariance)}; try kernels.gaussian(sigma=2.0)"
         )
     return Function(covariance)
 
@@ -188,11 +188,20 @@ def lag_grid(
     Raises:
       ValueError: where the shape is not one or two positive integers.
     """
-    if len(shape) not in (1, 2) or any(size < 1 for size in shape):
-        raise ValueError(f"shape: expected (L,) or (H, W) in pixels, got {shape}")
-    dtype = jnp.zeros(()).dtype if dtype is None else dtype
+    numerics.check_grid("shape", shape)
+    dtype = jnp.zeros(()).dtype if dtype is None else _floating(dtype)
     axes = [np.fft.fftfreq(size, 1 / size).round().astype(dtype) for size in shape]
     return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
+
+
+def _floating(dtype: np.typing.DTypeLike) -> np.dtype:
+    try:
+        found = np.dtype(dtype)
+    except TypeError as error:
+        raise ValueError(f"dtype: expected a floating type, got {dtype!r}") from error
+    if not jnp.issubdtype(found, jnp.floating):
+        raise ValueError(f"dtype: expected a floating type, got {dtype!r}")
+    return found
 
 
 def variance(covariance: CovarianceLike, dimensions: int = 2) -> Array:
@@ -203,5 +212,7 @@ def variance(covariance: CovarianceLike, dimensions: int = 2) -> Array:
       dimensions: 1 for signals, 2 for images. Only averaging and interpolating rules
         depend on it.
     """
+    if dimensions not in (1, 2):
+        raise ValueError(f"dimensions: expected 1 or 2, got {dimensions!r}")
     origin = np.zeros((dimensions,), jnp.zeros(()).dtype)
     return as_covariance(covariance).moments(origin).variance

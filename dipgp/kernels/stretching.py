@@ -66,8 +66,9 @@ def stretch(
     Raises:
       ValueError: on a factor that is not positive.
     """
-    numerics.check_positive("along", along)
-    numerics.check_positive("across", across)
+    numerics.check_finite("angle", angle, scalar=True)
+    numerics.check_positive("along", along, scalar=True)
+    numerics.check_positive("across", across, scalar=True)
     return Stretched(as_covariance(covariance), angle, along, across)
 
 

@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 import jax
 import jax.numpy as jnp
 
-from dipgp import architecture
+from dipgp import architecture, numerics
 from dipgp.architecture.sizes import Sizes, sizes
 from dipgp.networks import parameters
 from dipgp.networks.blocks import Form, module
@@ -118,6 +118,7 @@ class Network:
         return sizes(self.architecture)
 
     def _checked(self, z: jax.typing.ArrayLike) -> Array:
+        numerics.check_real("z", z)
         z = jnp.asarray(z)
         channels = self.architecture.input_channels
         axes = ("L",) if self.architecture.dimensions == 1 else ("H", "W")
@@ -167,14 +168,9 @@ def build(
         ("initialisation", initialisation, Initialisation),
         ("gamma", gamma, Gamma),
     ):
-        if value not in get_args(options):
-            known = ", ".join(get_args(options))
-            raise ValueError(f"{name}: expected one of {known}, got {value!r}")
-    if compute_dtype is not None and compute_dtype not in get_args(ComputeDtype):
-        known = ", ".join(get_args(ComputeDtype))
-        raise ValueError(
-            f"compute_dtype: expected one of {known}, or None, got {compute_dtype!r}"
-        )
+        numerics.check_choice(name, value, get_args(options))
+    if compute_dtype is not None:
+        numerics.check_choice("compute_dtype", compute_dtype, get_args(ComputeDtype))
     sizes(net)
     for parameter in parameters.parameters(net, initialisation):
         if parameter.std == 0:

@@ -14,6 +14,9 @@ import numpy as np
 from dipgp import numerics
 from dipgp.architecture.layers import check_positive_integer
 
+# Pixels, of a filter as wide as a photograph.
+_WIDEST = 1024
+
 Array = jax.Array
 Grid = tuple[int, ...]
 
@@ -44,8 +47,9 @@ def uniform_input(
       ValueError: on a size or number of channels below 1, or a scale that is not
         positive.
     """
+    numerics.check_key("key", key)
     _check(grid, channels)
-    numerics.check_positive("scale", scale)
+    numerics.check_positive("scale", scale, scalar=True)
     return jax.random.uniform(key, (*grid, channels), dtype, 0, scale)
 
 
@@ -77,9 +81,12 @@ def gaussian_input(
       ValueError: on a size or number of channels below 1, or a sigma that is negative,
         not finite, or neither one number nor one an axis.
     """
+    numerics.check_key("key", key)
     _check(grid, channels)
+    numerics.check_not_negative("sigma", sigma)
     widths = np.asarray(sigma, np.float64)
-    numerics.check_not_negative("sigma", widths)
+    if np.any(widths > _WIDEST):
+        raise ValueError(f"sigma: expected at most {_WIDEST} pixels, got {sigma}")
     if widths.shape not in ((), (len(grid),)):
         raise ValueError(
             f"sigma: expected one number or one for each of {len(grid)} axes, got "
@@ -107,17 +114,15 @@ def meshgrid_input(grid: Grid, dtype: jax.typing.DTypeLike = float) -> Array:
     Raises:
       ValueError: on a size below 1.
     """
-    _check(grid, channels=len(grid))
+    numerics.check_grid("grid", grid)
     axes = [jnp.linspace(0, 1, size, dtype=dtype) for size in grid]
     return jnp.stack(jnp.meshgrid(*axes, indexing="ij")[::-1], axis=-1)
 
 
 def _check(grid: Grid, channels: int) -> None:
-    if len(grid) not in (1, 2):
-        raise ValueError(f"grid: expected (H, W) or (L,), got {grid}")
-    for size in grid:
-        check_positive_integer("grid", size)
+    numerics.check_grid("grid", grid)
     check_positive_integer("channels", channels)
+    numerics.check_sizes("channels", (*grid, channels))
 
 
 def _filter(sigma: float) -> np.ndarray:

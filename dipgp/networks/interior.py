@@ -8,6 +8,7 @@ import math
 from dataclasses import dataclass
 
 from dipgp import architecture
+from dipgp.architecture.layers import check_architecture
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,12 @@ class Interior:
 
 
 def interior(net: architecture.Architecture) -> Interior:
-    """Reads off a description what its borders reach, and the period of its phases."""
+    """Reads off a description what its borders reach, and the period of its phases.
+
+    Raises:
+      TypeError: on something else than an `Architecture`.
+    """
+    check_architecture(net)
     return _follow(net.body, Interior(0, 1))
 
 

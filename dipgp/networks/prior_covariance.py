@@ -24,8 +24,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dipgp import architecture
-from dipgp.architecture.layers import check_positive_integer
+from dipgp import architecture, numerics
+from dipgp.architecture.layers import check_architecture, check_positive_integer
 from dipgp.architecture.sizes import sizes
 from dipgp.networks import correlogram
 from dipgp.networks.build import Network, build
@@ -107,6 +107,8 @@ def estimate_covariance(
         margin that is negative, or absent where none is finite; an input of the wrong
         shape, of a size that does not fit the network's resolutions, or too small.
     """
+    numerics.check_key("key", key)
+    check_architecture(net)
     lags = _checked_lags(lags, net.dimensions)
     check_positive_integer("batch", batch)
     if not isinstance(draws, int) or draws < 2:
@@ -245,6 +247,7 @@ def _checked_margin(margin: int | None, reach: float) -> int:
 
 
 def _checked_lags(lags: jax.typing.ArrayLike, dimensions: int) -> np.ndarray:
+    numerics.check_finite("lags", lags)
     found = np.asarray(lags)
     if found.ndim != 2 or found.shape[1] != dimensions or found.size == 0:
         raise ValueError(

@@ -40,9 +40,7 @@ class Blur:
         """Raises ValueError, naming the argument, on what is no such kernel."""
         kernel = _checked_kernel(self.kernel)
         object.__setattr__(self, "kernel", tuple(map(tuple, kernel.tolist())))
-        if self.boundary not in get_args(Boundary):
-            known = " or ".join(get_args(Boundary))
-            raise ValueError(f"boundary: expected {known}, got {self.boundary!r}")
+        numerics.check_choice("boundary", self.boundary, get_args(Boundary))
 
     @property
     def margins(self) -> list[tuple[int, int]]:
@@ -94,6 +92,10 @@ class Blur:
         return np.fft.rfft2(torus)
 
 
+# Of kernels, in pixels: those of any photograph are smaller.
+_LARGEST_RADIUS = 1024
+
+
 def gaussian_blur(
     std: float, boundary: Boundary = "circular", radius: int | None = None
 ) -> Blur:
@@ -111,9 +113,13 @@ def gaussian_blur(
     Raises:
       ValueError: where std or radius is not positive.
     """
-    numerics.check_positive("std", std)
+    numerics.check_positive("std", std, scalar=True)
+    if std > _LARGEST_RADIUS / 4:
+        raise ValueError(f"std: expected at most {_LARGEST_RADIUS // 4}, got {std}")
     radius = math.ceil(4 * std) if radius is None else radius
     numerics.check_whole_number("radius", radius, least=1)
+    if radius > _LARGEST_RADIUS:
+        raise ValueError(f"radius: expected at most {_LARGEST_RADIUS}, got {radius}")
     steps = np.arange(-radius, radius + 1)
     profile = np.exp(-0.5 * (steps / std) ** 2)
     profile /= profile.sum()
@@ -138,9 +144,12 @@ def motion_blur(length: float, angle: float, boundary: Boundary = "circular") ->
     Raises:
       ValueError: where the length is not positive, or the angle not finite.
     """
-    numerics.check_positive("length", length)
-    if not math.isfinite(angle):
-        raise ValueError(f"angle: expected finite degrees, got {angle}")
+    numerics.check_positive("length", length, scalar=True)
+    if length > 2 * _LARGEST_RADIUS:
+        raise ValueError(
+            f"length: expected at most {2 * _LARGEST_RADIUS} pixels, got {length}"
+        )
+    numerics.check_finite("angle", angle, scalar=True)
     # A line is the same after half a turn. Rounded, so that 90 degrees are upright.
     turn = math.radians(angle % 180)
     direction = np.round([-math.sin(turn), math.cos(turn)], 15)  # rows grow downwards
@@ -184,13 +193,8 @@ def _checked_kernel(kernel: np.typing.ArrayLike) -> np.ndarray:
     Raises:
       ValueError: on what is no table of finite numbers with a sum.
     """
-    try:
-        table = np.asarray(kernel)
-    except ValueError as error:  # rows of different lengths
-        raise ValueError(f"kernel: expected rows of one length, {error}") from error
-    if table.dtype.kind not in "buif":
-        raise ValueError(f"kernel: expected real numbers, got {table.dtype}")
-    table = table.astype(np.float64)
+    numerics.check_real("kernel", kernel)
+    table = np.asarray(kernel, np.float64)
     if table.ndim != 2 or table.size == 0:
         raise ValueError(
             "kernel: expected rows and columns of numbers, got an array of shape "

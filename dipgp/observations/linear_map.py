@@ -15,6 +15,8 @@ from typing import Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 
+from dipgp import numerics
+
 Array = jax.Array
 
 
@@ -135,8 +137,7 @@ def image_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
     Raises:
       ValueError: where it is not.
     """
-    if len(shape) != 3 or min(shape) < 1:
-        raise ValueError(f"shape: expected (H, W, C), got {tuple(shape)}")
+    numerics.check_grid("shape", shape, axes=(3,))
     height, width, channels = shape
     return height, width, channels
 
@@ -147,8 +148,9 @@ def as_image(image: jax.typing.ArrayLike) -> Array:
     Raises:
       ValueError: on integers, on complex numbers, or on another shape than (H, W, C).
     """
+    numerics.check_real("image", image)
     image = jnp.asarray(image)
-    image_shape(image.shape)
+    numerics.check_grid("image", image.shape, axes=(3,))
     if not jnp.issubdtype(image.dtype, jnp.floating):
         raise ValueError(
             f"image: expected floating-point intensities, got {image.dtype}; "
@@ -165,6 +167,7 @@ def as_values(
     Raises:
       ValueError: on another shape, or where they are not floating-point numbers.
     """
+    numerics.check_real("values", values)
     values, expected = jnp.asarray(values), linear_map.output_shape(shape)
     if values.shape != expected:
         raise ValueError(

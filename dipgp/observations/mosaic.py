@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dipgp import numerics
 from dipgp.observations.linear_map import as_image, as_values, image_shape
 
 Array = jax.Array
@@ -32,9 +33,7 @@ class BayerMosaic:
 
     def __post_init__(self) -> None:
         """Raises ValueError, naming the argument, on other patterns."""
-        if self.pattern not in get_args(Pattern):
-            known = ", ".join(get_args(Pattern))
-            raise ValueError(f"pattern: expected one of {known}, got {self.pattern!r}")
+        numerics.check_choice("pattern", self.pattern, get_args(Pattern))
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, int, int]:
         """(H, W, 1), of images with three channels; see `LinearMap`."""

@@ -56,6 +56,7 @@ def observe(
         that are not finite, or on a noise standard deviation that is not positive.
         Only shapes are checked while JAX traces the arguments.
     """
+    numerics.check_real("values", values)
     values = jnp.asarray(values)
     if values.ndim not in (2, 3):
         raise ValueError(
@@ -71,11 +72,15 @@ def observe(
     if values.ndim == 2:
         values = values[:, :, None]
     grid = values.shape[:2]
-    mask = jnp.ones(grid, bool) if mask is None else jnp.asarray(mask)
+    if mask is None:
+        mask = np.ones(grid, bool)
+    numerics.check_real("mask", mask)
+    mask = jnp.asarray(mask)
     if mask.shape != grid:
         raise ValueError(f"mask: expected the image's {grid}, got {mask.shape}")
     _check_finite("mask", mask)
     mask = mask != 0
+    numerics.check_real("noise_std", noise_std)
     noise_std = jnp.asarray(noise_std, values.dtype)
     if noise_std.shape not in ((), grid):
         raise ValueError(
@@ -99,7 +104,11 @@ def log_likelihood(observation: Observation, image: Array) -> Array:
 
     Returns:
       () in natural units.
+
+    Raises:
+      ValueError: on an image of another shape.
     """
+    _check_image(observation, image)
     residual = (observation.values - image) / observation.noise_std[:, :, None]
     constant = jnp.log(observation.noise_std) + 0.5 * math.log(2 * math.pi)
     weight = observation.mask[:, :, None]
@@ -115,7 +124,11 @@ def mean_squared_error(observation: Observation, image: Array) -> Array:
 
     Returns:
       () in squared intensities.
+
+    Raises:
+      ValueError: on an image of another shape.
     """
+    _check_image(observation, image)
     weight = observation.mask[:, :, None]
     errors = jnp.sum(weight * (observation.values - image) ** 2)
     return errors / (jnp.sum(observation.mask) * image.shape[-1])
@@ -126,6 +139,7 @@ def seen_evenly(observation: Observation) -> bool:
 
     What JAX traces is taken to be so.
     """
+    check_observation(observation)
     mask, noise_std = observation.mask, observation.noise_std
     if numerics.is_traced((mask, noise_std)):
         return True
@@ -137,7 +151,16 @@ def widest_gap(mask: jax.typing.ArrayLike) -> float:
 
     Args:
       mask: (H, W), not 0 where a pixel is observed; known, not traced by JAX.
+
+    Raises:
+      ValueError: on another shape, or a mask with nothing observed.
     """
+    numerics.check_real("mask", mask)
+    if np.ndim(mask) != 2 or not np.any(mask):
+        raise ValueError(
+            "mask: expected shape (H, W) with at least one observed pixel, got "
+            f"{np.shape(mask)}"
+        )
     gaps = scipy.ndimage.distance_transform_edt(np.asarray(mask) == 0)
     return float(np.max(gaps))
 
@@ -159,3 +182,22 @@ def _check_observed(values: Array, mask: Array, noise_std: Array) -> None:
     smallest = float(np.asarray(noise_std).min())
     if smallest <= 0:
         raise ValueError(f"noise_std: expected positive numbers, got {smallest:g}")
+    numerics.check_positive("noise_std", noise_std)
+    numerics.check_finite("values", values)
+
+
+def check_observation(observation: object) -> None:
+    """Raises TypeError, naming the argument, on anything but an `Observation`."""
+    numerics.check_instance(
+        "observation", observation, Observation, "observe(values, noise_std=0.1)"
+    )
+
+
+def _check_image(observation: Observation, image: Array) -> None:
+    check_observation(observation)
+    numerics.check_real("image", image)
+    if np.shape(image) != observation.values.shape:
+        raise ValueError(
+            f"image: expected the observation's shape {observation.values.shape}, got "
+            f"{np.shape(image)}"
+        )

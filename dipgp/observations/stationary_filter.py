@@ -65,8 +65,8 @@ def stationary_filter(linear_map: LinearMap) -> StationaryFilter:
                 both = _after(stationary_filter(each), both)
             return both
     raise ValueError(
-        "through: expected blur, decimation or compositions of these, which see all "
-        f"pixels and channels alike, got {linear_map!r}"
+        "through, linear_map: expected blur, decimation or compositions of these, "
+        f"which see all pixels and channels alike, got {linear_map!r}"
     )
 
 

@@ -21,6 +21,7 @@ from typing import NamedTuple
 import numpy as np
 import scipy  # loads scipy.stats, which is slow, where it is first read
 
+from dipgp import numerics
 from dipgp.summaries.recalibration import Law, Normal
 
 _RIGHT = Normal()
@@ -93,6 +94,10 @@ def residuals(
       ValueError: where shapes differ, where no pixel counts, where numbers are not
         finite or a standard deviation not positive, or on a block size below 1.
     """
+    named = {"values": values, "mean": mean, "std": std, "mask": mask}
+    for name, array in named.items():
+        numerics.check_real(name, array)
+    numerics.check_whole_number("block_size", block_size, least=1)
     arrays = [np.asarray(array, np.float64) for array in (values, mean, std)]
     mask = np.asarray(mask) != 0
     shapes = [array.shape for array in arrays]
@@ -102,8 +107,6 @@ def residuals(
             "expected values, mean and std of one shape, (H, W) or (H, W, C), and a "
             f"mask (H, W), got {', '.join(map(str, (*shapes, mask.shape)))}"
         )
-    if block_size < 1:
-        raise ValueError(f"block_size: expected at least 1 pixel, got {block_size}")
     if not mask.any():
         raise ValueError("mask: expected at least one pixel that counts, got none")
     rows, columns = np.nonzero(mask)
@@ -138,6 +141,8 @@ def coverage(
     Raises:
       ValueError: on a level outside (0, 1).
     """
+    numerics.check_instance("found", found, Residuals)
+    numerics.check_real("levels", levels)
     levels = np.asarray(levels, np.float64)
     if levels.ndim != 1 or not ((levels > 0) & (levels < 1)).all():
         raise ValueError(f"levels: expected numbers inside (0, 1), got {levels}")
@@ -160,6 +165,7 @@ def negative_log_density(found: Residuals, law: Law = _RIGHT) -> Estimate | None
     Returns:
       () or None for a law that has no density.
     """
+    numerics.check_instance("found", found, Residuals)
     density = law.log_density(found.standardised)
     if density is None:
         return None
@@ -178,6 +184,8 @@ def error_by_std(found: Residuals, bins: int = 10) -> Bins:
     Raises:
       ValueError: on fewer bins than 1, or fewer than two values a bin.
     """
+    numerics.check_instance("found", found, Residuals)
+    numerics.check_whole_number("bins", bins, least=0)
     if not 1 <= bins <= found.error.size // 2:
         raise ValueError(
             f"bins: expected from 1 to half of the {found.error.size} values, got "
@@ -203,6 +211,12 @@ def rank_correlation(error: np.ndarray, std: np.ndarray) -> float:
     Returns:
       From -1 to 1; NaN where all standard deviations are the same.
     """
+    numerics.check_finite("error", error)
+    numerics.check_finite("std", std)
+    if np.shape(error) != np.shape(std):
+        raise ValueError(
+            f"error, std: expected one shape, got {np.shape(error)} and {np.shape(std)}"
+        )
     if np.ptp(std) == 0:
         return float("nan")  # scipy would warn
     found = scipy.stats.spearmanr(np.ravel(std), np.abs(np.ravel(error)))

@@ -14,6 +14,8 @@ import numpy as np
 import scipy  # loads scipy.stats, which is slow, where it is first read
 import scipy.special
 
+from dipgp import numerics
+
 FEWEST_DRAWS = 4
 
 # Pixels whose ranks are computed at once; bounds the memory for temporary arrays.
@@ -81,7 +83,8 @@ def diagnose(samples: np.ndarray) -> Mixing:
 
 
 def _checked(samples: np.ndarray) -> np.ndarray:
-    samples = np.asarray(samples)
+    numerics.check_real("samples", samples)
+    samples = np.asarray(samples, np.float64)
     if samples.ndim < 2 or samples.shape[0] < 1:
         raise ValueError(
             "samples: expected shape (chains, draws, ...) with at least one chain, got "

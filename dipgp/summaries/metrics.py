@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 
+from dipgp import numerics
+
 _WINDOW = 11  # pixels: what a Gaussian of 1.5 pixels, cut at 3.5 of them, spans
 
 
@@ -26,6 +28,7 @@ def psnr(image: np.ndarray, truth: np.ndarray, mask: np.ndarray | None = None) -
     image, truth = _pair(image, truth)
     errors = image - truth
     if mask is not None:
+        numerics.check_real("mask", mask)
         mask = np.asarray(mask)
         if mask.shape != errors.shape[:2]:
             raise ValueError(
@@ -100,6 +103,8 @@ def paste_observed(
     Raises:
       ValueError: where shapes differ.
     """
+    for name, array in (("image", image), ("values", values), ("mask", mask)):
+        numerics.check_real(name, array)
     image, values, mask = np.asarray(image), np.asarray(values), np.asarray(mask)
     if values.shape != image.shape or mask.shape != image.shape[:2]:
         raise ValueError(
@@ -111,6 +116,8 @@ def paste_observed(
 
 
 def _pair(image: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    numerics.check_real("image", image)
+    numerics.check_real("truth", truth)
     image, truth = np.asarray(image, np.float64), np.asarray(truth, np.float64)
     if image.ndim not in (2, 3) or image.shape != truth.shape:
         raise ValueError(

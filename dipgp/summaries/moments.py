@@ -20,6 +20,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from dipgp import numerics
+
 Array = jax.Array
 
 
@@ -41,6 +43,7 @@ class Moments(NamedTuple):
 
 def empty(shape: tuple[int, ...], dtype: jax.typing.DTypeLike = float) -> Moments:
     """The moments of nothing, for values of one shape, kept in a floating dtype."""
+    numerics.check_sizes("shape", shape)
     zero = jnp.zeros((), dtype)
     return Moments(zero, zero, jnp.zeros(shape, dtype), jnp.zeros(shape, dtype))
 
@@ -66,13 +69,16 @@ def add(
     Raises:
       ValueError: on a value of another shape, or a weight that is no scalar.
     """
+    numerics.check_instance("moments", moments, Moments)
+    numerics.check_real("value", value)
+    numerics.check_not_negative("weight", weight, scalar=True)
     dtype = moments.mean.dtype
     value, weight = jnp.asarray(value, dtype), jnp.asarray(weight, dtype)
     if value.shape != moments.mean.shape:
         raise ValueError(
             f"value: expected shape {moments.mean.shape}, got {value.shape}"
         )
-    if weight.shape != ():
+    if weight.shape != ():  # of what JAX traces
         raise ValueError(f"weight: expected a scalar, got shape {weight.shape}")
     total = moments.weight + weight
     delta = value - moments.mean
@@ -94,6 +100,8 @@ def merge(first: Moments, second: Moments) -> Moments:
     Raises:
       ValueError: where the shapes differ.
     """
+    numerics.check_instance("first", first, Moments)
+    numerics.check_instance("second", second, Moments)
     if first.mean.shape != second.mean.shape:
         raise ValueError(
             f"second: expected shape {first.mean.shape}, got {second.mean.shape}"
@@ -115,6 +123,7 @@ def variance(moments: Moments) -> Array:
     Unbiased for independent values of one variance, whatever their weights; with equal
     weights the usual division by n - 1. NaN with fewer than two values.
     """
+    numerics.check_instance("moments", moments, Moments)
     freedom = moments.weight**2 - moments.weight_squared
     enough = freedom > 0
     unbiased = moments.deviation * (moments.weight / jnp.where(enough, freedom, 1))

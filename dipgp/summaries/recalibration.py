@@ -32,6 +32,8 @@ import scipy  # loads scipy.stats, which is slow, where it is first read
 import scipy.optimize
 import scipy.special
 
+from dipgp import numerics
+
 Form = Literal["scale", "student", "quantiles"]
 
 # Between which the maximum of the likelihood is looked for; at the upper end Student's
@@ -104,9 +106,8 @@ def recalibrate(standardised: np.ndarray, form: Form) -> Law:
       ValueError: on an unknown form, on no residual, or on one that is not finite; for
         the first two forms where all are zero.
     """
-    if form not in get_args(Form):
-        known = ", ".join(get_args(Form))
-        raise ValueError(f"form: expected one of {known}, got {form!r}")
+    numerics.check_choice("form", form, get_args(Form))
+    numerics.check_real("standardised", standardised)
     residuals = np.asarray(standardised, np.float64)
     if residuals.ndim != 1 or residuals.size == 0 or not np.isfinite(residuals).all():
         raise ValueError(

@@ -58,8 +58,8 @@ def test_draws_are_those_of_the_key_in_its_precision():
     ("grid", "count", "complaint"),
     [
         ((8,), 1, r"grid: expected \(H, W\)"),
-        ((8, 0), 1, "grid: expected an integer"),
-        ((8, 8), 0, "count: expected an integer"),
+        ((8, 0), 1, "grid: expected .H, W."),
+        ((8, 8), 0, "count: expected a whole number"),
     ],
 )
 def test_bad_input_is_named(grid, count, complaint):

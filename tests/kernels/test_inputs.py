@@ -151,7 +151,10 @@ def test_matern_lengthscales_have_gradients_also_at_zero_lag(x64):
         (lambda: kernels.matern(0.5, -2.0), "lengthscale: .*positive"),
         (lambda: kernels.constant(-0.1), r"variance: .*>= 0, got -0\.1"),
         (lambda: kernels.uniform(0.1, 0.1), "low, high: expected low < high"),
-        (lambda: kernels.uniform(0.0, math.inf), "low, high: .* inf"),
+        (
+            lambda: kernels.uniform(0.0, math.inf),
+            "high: expected finite numbers, got inf",
+        ),
     ],
 )
 def test_parameters_out_of_range_are_refused_by_name(make, message):

@@ -248,7 +248,7 @@ def test_erf_keeps_its_digits_however_steep(x64, scale, variance):
 
 @pytest.mark.parametrize("scale", [0.0, -1.0, math.nan])
 def test_an_erf_scale_that_is_not_positive_is_refused(scale):
-    with pytest.raises(ValueError, match="scale: expected a positive number"):
+    with pytest.raises(ValueError, match="scale: expected finite positive number"):
         kernels.erf(smooth(), scale)
 
 

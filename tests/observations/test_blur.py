@@ -162,7 +162,7 @@ class TestMotion:
 
     @pytest.mark.parametrize("angle", [math.nan, math.inf])
     def test_angles_that_are_none_are_refused(self, angle):
-        with pytest.raises(ValueError, match="angle: expected finite degrees"):
+        with pytest.raises(ValueError, match="angle: expected finite numbers"):
             motion_blur(3, angle)
 
 
@@ -172,11 +172,11 @@ class TestBadInput:
         [
             pytest.param([1.0, 2.0], r"rows and columns.*shape \(2,\)", id="a-row"),
             pytest.param([[]], r"rows and columns.*shape \(1, 0\)", id="empty"),
-            pytest.param([[1, 2], [3]], "rows of one length", id="ragged"),
+            pytest.param([[1, 2], [3]], "numbers", id="ragged"),
             pytest.param([[1.0, math.nan]], "finite numbers", id="nan"),
             pytest.param([[math.inf]], "finite numbers", id="infinity"),
-            pytest.param([[1j]], "real numbers, got complex128", id="complex"),
-            pytest.param([["a"]], "real numbers, got <U1", id="text"),
+            pytest.param([[1j]], r"real numbers, got \[\[1j\]\]", id="complex"),
+            pytest.param([["a"]], "real numbers, got .*a", id="text"),
             pytest.param([[0.1, 0.2, -0.3]], "a sum other than 0", id="no-sum"),
             pytest.param(np.zeros((3, 3)), "a sum other than 0", id="zeros"),
         ],
@@ -187,7 +187,9 @@ class TestBadInput:
 
     @pytest.mark.parametrize("boundary", ["wrap", None])
     def test_other_boundaries_are_refused(self, boundary):
-        with pytest.raises(ValueError, match="boundary: expected circular or valid"):
+        with pytest.raises(
+            ValueError, match="boundary: expected one of circular, valid"
+        ):
             Blur([[1.0]], boundary)
 
     @pytest.mark.parametrize("shape", [(2, 9, 1), (9, 3, 1)])

@@ -162,7 +162,7 @@ class TestComposition:
 class TestBadInput:
     @pytest.mark.parametrize("shape", [(4, 4), (1, 4, 4, 3), (0, 4, 1)])
     def test_what_is_no_image_is_refused(self, name, shape):
-        with pytest.raises(ValueError, match=r"shape: expected \(H, W, C\)"):
+        with pytest.raises(ValueError, match=r"image: expected \(H, W, C\)"):
             MAPS[name](jnp.zeros(shape))
 
     def test_integers_are_refused(self, name):

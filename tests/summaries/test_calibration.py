@@ -44,7 +44,10 @@ class TestResiduals:
             ({"mean": np.zeros((2, 3))}, "of one shape"),
             ({"mask": np.ones((3, 2))}, "of one shape"),
             ({"mask": np.zeros((2, 2))}, "mask: expected at least one pixel"),
-            ({"block_size": 0}, "block_size: expected at least 1 pixel, got 0"),
+            (
+                {"block_size": 0},
+                "block_size: expected a whole number of at least 1, got 0",
+            ),
             ({"std": np.zeros((2, 2))}, "4 standard deviations of at most 0"),
             ({"mean": np.full((2, 2), np.nan)}, "4 that are not finite"),
         ],

@@ -1,0 +1,103 @@
+"""SIGKILL at random moments: a run that goes on ends as one that was left alone."""
+
+import contextlib
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks import abuse_runs
+from benchmarks.abuse_report import Row
+from benchmarks.abuse_runs import Case, Run
+
+# No run under test takes longer, even beside others.
+_PATIENCE = 300.0
+
+
+def kill(case: Case, count: int, folder: Path, random: np.random.Generator) -> Row:
+    """Kills runs of one case until that many have been killed, and lets each end.
+
+    Every other moment is uniform over the time that an undisturbed run takes once its
+    programs are compiled; the rest come once the run has written something, uniform
+    over what is then left. A run that goes on is killed again, until it ends.
+
+    Args:
+      case: what to run.
+      count: kills.
+      folder: where to; made.
+      random: of the moments.
+
+    Returns:
+      What happened, and "failures": sentences on runs that did not end as they should.
+    """
+    folder.mkdir(parents=True)
+    failures: list[str] = []
+    whole = folder / "whole"
+    for name in ("first", "whole"):  # the first compiles
+        begun = time.monotonic()
+        run = Run(case, folder / name)
+        _wait_for_news(run, folder / name, set())
+        in_silence = time.monotonic() - begun
+        if (status := run.wait(_PATIENCE)) != 0:
+            told = f"undisturbed: exit status {status}: {run.said()}"
+            return {
+                "trial": str(case),
+                "times": 0,
+                "outcome": "not tried",
+                "failures": [told],
+            }
+        duration = time.monotonic() - begun
+    if changed := abuse_runs.differences(folder / "first", whole):
+        failures.append(f"two undisturbed runs differ in {changed}")
+    killed, ended, in_advance = 0, 0, 0
+    cut = folder / "cut-0"
+    while True:
+        known = _written(cut)
+        run = Run(case, cut, "--resume")
+        if killed >= count:
+            status = run.wait(_PATIENCE)
+        elif killed % 2:
+            _wait_for_news(run, cut, known)
+            status = run.wait((duration - in_silence) * random.uniform())
+        else:
+            status = run.wait(duration * random.uniform())
+        if status is None:
+            run.signal(signal.SIGKILL)
+            assert run.wait() == -signal.SIGKILL
+            killed += 1
+            in_advance += bool(_written(cut))
+            continue
+        ended += 1
+        if status != 0:
+            failures.append(f"exit status {status}: {run.said()}")
+        elif changed := abuse_runs.differences(whole, cut):
+            failures.append(f"another result than undisturbed in {changed}")
+        elif hidden := abuse_runs.left_behind(cut):
+            failures.append(f"left behind: {hidden}")
+        if killed >= count:
+            break
+        cut = folder / f"cut-{ended}"
+    return {
+        "trial": str(case),
+        "times": killed,
+        "outcome": f"{in_advance} came once something was written; {ended} runs ended, "
+        f"undisturbed in {duration:.0f} s",
+        "failures": failures,
+    }
+
+
+def _written(folder: Path) -> set[tuple[str, int]]:
+    """Names and times of all that is not hidden."""
+    found = set()
+    for path in folder.rglob("[!.]*"):
+        with contextlib.suppress(FileNotFoundError):  # steps come and go
+            if path.is_file():
+                found.add((str(path), path.stat().st_mtime_ns))
+    return found
+
+
+def _wait_for_news(run: Run, folder: Path, known: set[tuple[str, int]]) -> None:
+    """Returns when a run has written something, or has ended."""
+    while run.wait(0.005) is None and _written(folder) <= known:
+        pass

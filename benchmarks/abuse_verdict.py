@@ -1,0 +1,23 @@
+"""What may become of a bad input."""
+
+import dataclasses
+
+REFUSED, RESULT = "refused by name", "a finite result"
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """What became of a call.
+
+    Attributes:
+      kind: `REFUSED` and `RESULT` are as they should be; what else there is, is not.
+      told: the last line of the traceback, and where it arose.
+    """
+
+    kind: str
+    told: str = ""
+
+    @property
+    def accepted(self) -> bool:
+        """Whether that is kind to who made the mistake."""
+        return self.kind in (REFUSED, RESULT)
