@@ -144,7 +144,7 @@ def coverage(
     numerics.check_instance("found", found, Residuals)
     numerics.check_real("levels", levels)
     levels = np.asarray(levels, np.float64)
-    if levels.ndim != 1 or not ((levels > 0) & (levels < 1)).all():
+    if levels.ndim != 1 or not levels.size or not ((levels > 0) & (levels < 1)).all():
         raise ValueError(f"levels: expected numbers inside (0, 1), got {levels}")
     sizes = np.abs(found.standardised)
     hits = (sizes <= law.half_widths(levels)[:, None]).astype(np.float64)
