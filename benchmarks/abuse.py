@@ -70,8 +70,10 @@ def _damage(scratch: Path, random: np.random.Generator) -> Iterator[Row]:
 
 def _inputs(scratch: Path, random: np.random.Generator) -> Iterator[Row]:
     seed = int(random.integers(2**32))
-    yield abuse_inputs.functions(BAD_INPUTS.value, seed)
-    yield abuse_inputs.commands(BAD_LINES.value, seed, scratch)
+    if BAD_INPUTS.value:
+        yield abuse_inputs.functions(BAD_INPUTS.value, seed)
+    if BAD_LINES.value:
+        yield abuse_inputs.commands(BAD_LINES.value, seed, scratch)
 
 
 _PARTS: dict[str, Callable[[Path, np.random.Generator], Iterator[Row]]] = {

@@ -29,7 +29,8 @@ def _unpacked(function: Callable[..., Any], name: str) -> Callable[..., Any]:
     """A function of several, as one of an argument that holds them."""
 
     def packed(**arguments: Any) -> Any:
-        return function(*arguments[name])
+        given = arguments[name]
+        return function(*given) if isinstance(given, tuple | list) else function(given)
 
     return packed
 

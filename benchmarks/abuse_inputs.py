@@ -36,6 +36,7 @@ _MEANINGS = {
     "channels_skip": ("channels",),
     "covariances": ("mixture", "branches"),
     "downsample": ("method",),
+    "held_out": ("observation",),
     "input": ("covariance", "shape"),
     "lengthscale": ("sigma",),
     "output_channels": ("channels",),

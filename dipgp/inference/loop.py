@@ -9,6 +9,7 @@ host in between. Step t draws from `fold_in(key, t)`, so that a run which is cut
 other lengths, or interrupted and continued, gives the same numbers.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -16,6 +17,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from dipgp import numerics
 from dipgp.inference import descent, guard, stopping
 from dipgp.inference.method import Method, Parameters, State
 from dipgp.inference.schedules import Schedule
@@ -60,6 +62,14 @@ class Plan:
     read_at: int = 0
     scores: Mapping[str, Score] = field(default_factory=dict)
     rules: Mapping[str, stopping.Rule] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Raises ValueError, naming the attribute, on a number out of range."""
+        for name, least in (("burn_in", 0), ("thinning", 1), ("read_at", 0)):
+            numerics.check_whole_number(name, getattr(self, name), least)
+        numerics.check_fraction("average_decay", self.average_decay)
+        if self.tolerance_db != math.inf:  # which puts back what is no number alone
+            numerics.check_positive("tolerance_db", self.tolerance_db, scalar=True)
 
 
 class Collected(NamedTuple):

@@ -212,7 +212,7 @@ def variance(covariance: CovarianceLike, dimensions: int = 2) -> Array:
       dimensions: 1 for signals, 2 for images. Only averaging and interpolating rules
         depend on it.
     """
-    if dimensions not in (1, 2):
+    if not isinstance(dimensions, int) or dimensions not in (1, 2):
         raise ValueError(f"dimensions: expected 1 or 2, got {dimensions!r}")
     origin = np.zeros((dimensions,), jnp.zeros(()).dtype)
     return as_covariance(covariance).moments(origin).variance

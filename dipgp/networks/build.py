@@ -1,6 +1,7 @@
 """From a description to a function of parameters."""
 
 import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -39,7 +40,6 @@ class Network:
     forward_differentiable: bool
     compute_dtype: ComputeDtype | None
 
-    @functools.partial(jax.jit, static_argnums=0)
     def init(self, key: Array, z: jax.typing.ArrayLike) -> Variables:
         """Draws the parameters.
 
@@ -54,12 +54,16 @@ class Network:
         Raises:
           ValueError: on a z of the wrong rank, channels or dtype, or without pixels.
         """
-        dtype = self._checked(z).dtype
+        numerics.check_key("key", key)
+        return self._init(key, self._checked(z))
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def _init(self, key: Array, z: Array) -> Variables:
+        dtype = z.dtype
         found = parameters.parameters(self.architecture, self.initialisation)
         values = parameters.draw(key, found, self.initialisation, self.gamma, dtype)
         return {"params": values}
 
-    @functools.partial(jax.jit, static_argnums=0)
     def apply(self, variables: Variables, z: jax.typing.ArrayLike) -> Array:
         """The image that the parameters make of an input.
 
@@ -79,7 +83,11 @@ class Network:
         Raises:
           ValueError: on a z of the wrong rank, channels or dtype, or without pixels.
         """
-        z = self._checked(z)
+        _check_variables(variables)
+        return self._apply(variables, self._checked(z))
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def _apply(self, variables: Variables, z: Array) -> Array:
         sizes = self._sizes
         body = module(
             self.architecture.body,
@@ -93,7 +101,6 @@ class Network:
         seen = tuple(slice(sizes.output(size)) for size in z.shape[:-1])
         return output[seen].astype(z.dtype)
 
-    @functools.partial(jax.jit, static_argnums=0)
     def log_prior(self, variables: Variables) -> Array:
         """Log density of the Gaussian prior, normalised.
 
@@ -110,6 +117,11 @@ class Network:
         Raises:
           ValueError: where the variables are those of another network.
         """
+        _check_variables(variables)
+        return self._log_prior(variables)
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def _log_prior(self, variables: Variables) -> Array:
         found = parameters.parameters(self.architecture, self.initialisation)
         return parameters.log_density(variables["params"], found)
 
@@ -171,6 +183,11 @@ def build(
         numerics.check_choice(name, value, get_args(options))
     if compute_dtype is not None:
         numerics.check_choice("compute_dtype", compute_dtype, get_args(ComputeDtype))
+    if not isinstance(forward_differentiable, bool):
+        raise TypeError(
+            "forward_differentiable: expected true or false, got "
+            f"{numerics.brief(forward_differentiable)}"
+        )
     sizes(net)
     for parameter in parameters.parameters(net, initialisation):
         if parameter.std == 0:
@@ -180,6 +197,14 @@ def build(
                 "initialisation='gaussian_process', which allows it"
             )
     return Network(net, initialisation, gamma, forward_differentiable, compute_dtype)
+
+
+def _check_variables(variables: object) -> None:
+    if not isinstance(variables, Mapping) or "params" not in variables:
+        raise TypeError(
+            'variables: expected {"params": ...}, as `init` returns them, got '
+            f"{numerics.brief(variables)}"
+        )
 
 
 def _pad(x: Array, sizes: Sizes) -> Array:
