@@ -18,6 +18,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from dipgp import numerics
 from dipgp.gp.matrix import MatrixPosterior, check_observed, condition_matrix
 
 Array = jax.Array
@@ -49,6 +50,9 @@ def condition_features(
     Raises:
       ValueError: on shapes that do not fit together.
     """
+    given = {"features": features, "values": values, "observed": observed}
+    for name, array in {**given, "noise_std": noise_std}.items():
+        numerics.check_real(name, array)
     features, values = jnp.asarray(features), jnp.asarray(values)
     observed, noise_std = jnp.asarray(observed), jnp.asarray(noise_std)
     if features.ndim != 2 or not jnp.issubdtype(features.dtype, jnp.floating):

@@ -60,6 +60,9 @@ def condition_matrix(
     Raises:
       ValueError: on shapes that do not fit together.
     """
+    given = {"covariance": covariance, "values": values, "observed": observed}
+    for name, array in {**given, "noise_std": noise_std}.items():
+        numerics.check_real(name, array)
     covariance, values = jnp.asarray(covariance), jnp.asarray(values)
     observed, noise_std = jnp.asarray(observed), jnp.asarray(noise_std)
     _check(covariance, values, observed, noise_std)
