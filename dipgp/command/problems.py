@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from dipgp.command.options import Order
+from dipgp.command.options import GREY_LEVELS, Order
 from dipgp.images import load_image, load_mask
 from dipgp.observations import (
     Bilinear,
@@ -24,6 +24,9 @@ from dipgp.observations import (
 )
 from dipgp.photographs import Photograph
 
+# One grey level: where an estimate of noise begins; and where pixels are missing, where
+# it ends. Less is slow to solve for, and what is known is kept as it is.
+GUESS = LEAST_NOISE_STD = 1 / GREY_LEVELS
 FILTERS: dict[str, Filter] = {
     "lanczos": Lanczos(),
     "box": Box(),
@@ -39,7 +42,7 @@ class Problem:
     Attributes:
       observation: what is seen of it, with a guess of the noise where that is unknown.
       noise_known: whether it was told.
-      least_noise_std: of what rounding to the file's numbers alone does to a picture.
+      least_noise_std: that an estimate may not fall below.
       through: from the picture to what is seen, before the mask; None where that is
         the picture itself.
       shape: (H, W, C) of the picture.
@@ -76,8 +79,10 @@ def pose(order: Order, photograph: Photograph, mask: Path | None) -> Problem:
         known &= photograph.alpha > 0
         if not known.any():
             raise ValueError("expected a picture that is not all transparent")
-    rounding = _rounding(photograph.dtype)
-    noise_std = max(rounding, 1 / 255) if order.noise_std is None else order.noise_std
+    least = _rounding(photograph.dtype)
+    if order.task == "inpaint":
+        least = max(least, LEAST_NOISE_STD)
+    noise_std = max(least, GUESS) if order.noise_std is None else order.noise_std
     through: LinearMap | None = None
     shape, inner = (height, width, channels), (slice(None), slice(None))
     if order.task == "upscale":
@@ -92,7 +97,7 @@ def pose(order: Order, photograph: Photograph, mask: Path | None) -> Problem:
     return Problem(
         observe(colours, known, noise_std=noise_std),
         order.noise_std is not None,
-        rounding,
+        least,
         through,
         shape,
         inner,

@@ -61,7 +61,7 @@ def estimate_noise(problem: Problem, report: Report) -> float:
       report: is told how far the search is.
 
     Returns:
-      No less than what rounding leaves.
+      No less than the problem's least.
 
     Raises:
       ValueError: where the picture is too small to tell.

@@ -16,10 +16,12 @@ import dipgp
 DOCS = Path(__file__).parents[2] / "docs"
 # What the others stand on: not for users, and free to change.
 FOUNDATION = {"numerics", "files"}
+# Its reference is its own --help.
+PROGRAM = "command"
 ROOMS = sorted(
     module.name
     for module in pkgutil.iter_modules(dipgp.__path__)
-    if module.name not in FOUNDATION
+    if module.name not in {*FOUNDATION, PROGRAM}
 )
 
 
