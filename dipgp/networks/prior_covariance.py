@@ -247,13 +247,13 @@ def _checked_margin(margin: int | None, reach: float) -> int:
 
 
 def _checked_lags(lags: jax.typing.ArrayLike, dimensions: int) -> np.ndarray:
-    numerics.check_finite("lags", lags)
     found = np.asarray(lags)
     if found.ndim != 2 or found.shape[1] != dimensions or found.size == 0:
         raise ValueError(
             f"lags: expected shape (n, {dimensions}) with at least one lag, got "
             f"{found.shape}"
         )
+    numerics.check_finite("lags", lags)
     if not np.all(found == np.round(found)):
         raise ValueError(f"lags: expected whole pixels, got {found.tolist()}")
     return np.round(found).astype(int)

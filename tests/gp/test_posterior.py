@@ -356,17 +356,21 @@ class TestInfo:
 
     @pytest.mark.parametrize("method", FORMS)
     def test_a_mean_that_is_not_finite_is_reported(self, method):
-        # Finite, but not their squares.
+        # Traced, so that nothing is said before; finite, but their squares are not.
+        @jax.jit
+        def condition(values):
+            return gp.condition(
+                PRIORS["smooth"],
+                values,
+                noise_std=1.0,
+                channels=gp.ChannelModel(jnp.eye(1), jnp.ones(1)),
+                method=method,
+                reach=26,
+                max_iterations=5000,
+            ).info
+
         values = np.linspace(0, 3e38, np.prod(GRID), dtype=np.float32)
-        info = gp.condition(
-            PRIORS["smooth"],
-            values.reshape(*GRID, 1),
-            noise_std=1.0,
-            channels=gp.ChannelModel(jnp.eye(1), jnp.ones(1)),
-            method=method,
-            reach=26,
-            max_iterations=5000,
-        ).info
+        info = condition(values.reshape(*GRID, 1))
         assert int(info.code) == system.NOT_FINITE
         assert not info.converged
         assert "not finite" in info.advice

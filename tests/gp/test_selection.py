@@ -185,5 +185,5 @@ def test_it_is_found_in_what_is_seen_through_a_filter(name, how, where):
 
 
 def test_a_mosaic_is_refused():
-    with pytest.raises(ValueError, match="through: expected blur"):
+    with pytest.raises(ValueError, match=r"through.*: expected blur"):
         select(field("fine"), MASKS["everything"], through=BayerMosaic())

@@ -192,7 +192,9 @@ def test_the_closed_form_is_of_filters_of_stride_1(through, shape):
 
 def test_each_colour_of_a_mosaic_is_probed_by_itself():
     system, key = unsolved(BayerMosaic(), (4, 4, 3)), jax.random.key(0)
-    with pytest.raises(ValueError, match="solves: expected at least 6, got 5"):
+    with pytest.raises(
+        ValueError, match="solves: expected a whole number of at least 6, got 5"
+    ):
         variance.estimate(system, key, "probing", 5, 1, print)
 
 
@@ -203,8 +205,14 @@ def test_each_colour_of_a_mosaic_is_probed_by_itself():
         ({"method": "samples"}, "key: expected a key"),
         ({"method": "probing"}, "key: expected a key"),
         ({"method": "stationary"}, 'method: expected another than "stationary"'),
-        ({"method": "samples", "key": 0, "solves": 1}, "solves: expected at least 2"),
-        ({"method": "probing", "key": 0, "solves": 1}, "solves: expected at least 2"),
+        (
+            {"method": "samples", "key": 0, "solves": 1},
+            "solves: expected a whole number of at least 2",
+        ),
+        (
+            {"method": "probing", "key": 0, "solves": 1},
+            "solves: expected a whole number of at least 2",
+        ),
     ],
 )
 def test_bad_input_is_named(settings, complaint):
