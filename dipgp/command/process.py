@@ -11,12 +11,14 @@ import scipy.fft
 from dipgp import gp, kernels
 from dipgp.command import memory
 from dipgp.command.problems import Problem
+from dipgp.gp.posterior import TOLERANCES, choose_form
 from dipgp.observations import Observation
 from dipgp.progress import Report
 
-# Of the covariances that the noise is estimated by, which hardly depends on them, and
-# that are weighed where pixels are missing, block by block.
+# Of the covariances that the noise is estimated by: it hardly depends on them.
 DEPTHS, SIGMAS = (1, 4, 16), (0.5, 1.0, 2.0, 4.0)
+# A misfit that does not show, beside the noise.
+PART_OF_NOISE = 0.2
 _REMEDY = "try a smaller picture, or a part of it"
 
 
@@ -69,8 +71,11 @@ def estimate_noise(problem: Problem, report: Report) -> float:
     observation = problem.observation
     if problem.noise_known:
         return float(jnp.max(observation.noise_std * observation.mask))
+    candidates = [
+        kernels.plain_network(*pair) for pair in itertools.product(DEPTHS, SIGMAS)
+    ]
     found = gp.select(
-        _few(), brightness(observation), True, report, through=problem.through
+        candidates, brightness(observation), True, report, through=problem.through
     )
     return max(found.noise_std, problem.least_noise_std)
 
@@ -107,8 +112,6 @@ def restore(
         noise_std=jnp.full_like(observation.noise_std, noise_std)
     )
     candidates = list(kernels.plain_networks().values())
-    if not bool(np.asarray(observation.mask).all()):
-        candidates = _few()
     selection = gp.select(
         candidates, observation, report=report, through=problem.through
     )
@@ -120,6 +123,7 @@ def restore(
         through=problem.through,
         image_shape=None if problem.through is None else problem.shape,
         channels=selection.channels,
+        tolerance=tolerance(problem, noise_std),
     )
     mean, info, deviations = np.asarray(posterior.mean), posterior.info, None
     if std:
@@ -129,10 +133,22 @@ def restore(
     return Restoration(mean, deviations, info.converged, _advice(info))
 
 
-def _few() -> list[kernels.Covariance]:
-    """Candidates for what hardly depends on them, or takes long for each of them."""
-    pairs = itertools.product(DEPTHS, SIGMAS)
-    return [kernels.plain_network(*pair) for pair in pairs]
+def tolerance(problem: Problem, noise_std: float) -> float | None:
+    """Relative residual at which to stop; None for the solver's own.
+
+    The weights' residual is a misfit to what is seen. One of a part of the noise does
+    not show, and for little noise 32 bits reach no other.
+
+    Args:
+      problem: the picture's.
+      noise_std: told or estimated.
+    """
+    values, mask, _ = problem.observation
+    if choose_form(mask, problem.through) != "weights":
+        return None
+    spread = float(np.std(np.asarray(values)[np.asarray(mask) != 0]))
+    invisible = PART_OF_NOISE * noise_std / max(spread, noise_std)
+    return max(invisible, TOLERANCES["weights"])
 
 
 def _advice(info: gp.SolveInfo) -> str:

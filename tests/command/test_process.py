@@ -1,0 +1,41 @@
+import numpy as np
+import pytest
+from small_pictures import save
+
+from dipgp.command import problems, process
+from dipgp.command.options import Order
+from dipgp.gp.posterior import TOLERANCES
+from dipgp.photographs import read
+
+
+def posed(path, **more):
+    order = Order(inputs=("in.png",), output="out.png", **{"task": "denoise"} | more)
+    return problems.pose(order, read(path), None)
+
+
+@pytest.mark.parametrize(
+    ("noise_std", "expected"),
+    [
+        pytest.param(0.01, 0.2 * 0.01 / 0.25, id="a part of the noise"),
+        pytest.param(1e-6, TOLERANCES["weights"], id="no less than the solver's own"),
+        pytest.param(0.9, 0.2, id="more noise than picture"),
+    ],
+)
+def test_a_misfit_may_be_a_part_of_the_noise(tmp_path, noise_std, expected):
+    image = np.tile([[0.25], [0.75]], (4, 8, 1)).reshape(8, 8, 1)
+    save(tmp_path / "in.png", image, bits=16)
+    problem = posed(tmp_path / "in.png")
+    assert process.tolerance(problem, noise_std) == pytest.approx(expected, rel=1e-3)
+
+
+def test_the_field_keeps_its_own_tolerance(tmp_path, truth):
+    alpha = np.random.default_rng(0).random((32, 40, 1)) > 0.5
+    save(tmp_path / "in.png", np.concatenate([truth, alpha], axis=2))
+    assert process.tolerance(posed(tmp_path / "in.png"), 0.01) is None
+
+
+def test_noise_that_was_told_is_not_estimated(tmp_path, truth):
+    save(tmp_path / "in.png", truth)
+    problem = posed(tmp_path / "in.png", noise_std=0.07)
+    found = process.estimate_noise(problem, lambda news, fraction=None: None)
+    assert found == pytest.approx(0.07)
