@@ -1,6 +1,7 @@
 """The command's beginning and end: an order in, pictures and a summary out."""
 
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         _tell(f"Error: {error}")
         return SENSELESS
     outcomes: list[Outcome] = []
+    begun = time.monotonic()
     restore = jobs.restore_each if order.jobs > 1 else _restore_each
     try:
         for plan, outcome in restore(order, found):
@@ -37,9 +39,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
             outcomes.append(outcome)
     except KeyboardInterrupt:
         _tell("stopped by the keyboard; add --resume to make what is missing")
-        _summarise(outcomes, len(found))
+        _summarise(outcomes, len(found), time.monotonic() - begun)
         return INTERRUPTED
-    _summarise(outcomes, len(found))
+    _summarise(outcomes, len(found), time.monotonic() - begun)
     failed = any(outcome.state not in ("done", "skipped") for outcome in outcomes)
     return FAILED if failed else DONE
 
@@ -70,7 +72,7 @@ def _print(outcome: "Outcome", plan: Plan) -> None:
         print(f"  {note}", flush=True)
 
 
-def _summarise(outcomes: Sequence["Outcome"], count: int) -> None:
+def _summarise(outcomes: Sequence["Outcome"], count: int, seconds: float) -> None:
     """How many of several pictures went which way, and which failed."""
     if count == 1:
         return
@@ -82,7 +84,6 @@ def _summarise(outcomes: Sequence["Outcome"], count: int) -> None:
     ]
     left = count - len(outcomes)
     parts += [f"{left} not begun"] * bool(left)
-    seconds = sum(outcome.seconds for outcome in outcomes)
     print(f"{count} pictures: {', '.join(parts)}; {seconds:.0f} s", flush=True)
     for outcome in outcomes:
         if outcome.state in ("not converged", "failed"):

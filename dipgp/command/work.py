@@ -32,14 +32,12 @@ class Outcome(NamedTuple):
       state: "done", "skipped", "not converged" or "failed".
       facts: what is worth a place in a line, in words.
       notes: what else there is to know, a line each.
-      seconds: that it took.
     """
 
     source: Path
     state: str
     facts: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-    seconds: float = 0.0
 
 
 def restore(order: Order, plan: Plan, report: Report, tell: Tell) -> Outcome:
@@ -89,7 +87,6 @@ def restore(order: Order, plan: Plan, report: Report, tell: Tell) -> Outcome:
             f"{seconds:.0f} s",
         ),
         notes=tuple(dict.fromkeys(notes)),
-        seconds=seconds,
     )
 
 
@@ -104,12 +101,10 @@ def attempt(order: Order, plan: Plan, report: Report, tell: Tell) -> Outcome:
     """
     if plan.done:
         return Outcome(plan.source, "skipped", ("there already",))
-    begun = time.perf_counter()
     try:
         return restore(order, plan, report, tell)
     except (ValueError, OSError, MemoryError, jax.errors.JaxRuntimeError) as error:
-        seconds = time.perf_counter() - begun
-        return Outcome(plan.source, "failed", (_in_words(error),), seconds=seconds)
+        return Outcome(plan.source, "failed", (_in_words(error),))
 
 
 def _in_words(error: Exception) -> str:
