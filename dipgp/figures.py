@@ -59,12 +59,15 @@ class Plot(NamedTuple):
       curves: in it.
       axis_titles: below it and beside it.
       logarithmic: whether both axes are; values that are not positive are left out.
+      logarithmic_below: whether the axis below is, in powers of ten, and the other is
+        not.
     """
 
     title: str
     curves: Sequence[Curve]
     axis_titles: tuple[str, str]
     logarithmic: bool = False
+    logarithmic_below: bool = False
 
 
 class Panel(NamedTuple):
@@ -356,6 +359,8 @@ def _draw_plot(axis: Axes, plot: Plot) -> None:
     if plot.logarithmic:
         axis.set_xscale("log", base=2)
         axis.set_yscale("log")
+    elif plot.logarithmic_below:
+        axis.set_xscale("log")
     labels = list(dict.fromkeys(curve.label for curve in plot.curves))
     named = set()
     for curve in plot.curves:

@@ -200,6 +200,14 @@ class TestPlots:
         names = [text.get_text() for text in first.get_legend().get_texts()]
         assert names == ["a"]
 
+    def test_the_axis_below_alone_is_logarithmic_where_asked_for(self):
+        x = np.array([1.0, 10.0])
+        plot = figures.Plot(
+            "times", [figures.Curve("a", x, x)], ("s", "dB"), logarithmic_below=True
+        )
+        (axis,) = figures.plots([[plot]]).axes
+        assert (axis.get_xscale(), axis.get_yscale()) == ("log", "linear")
+
     def test_axes_are_logarithmic_where_asked_for(self):
         curve = figures.Curve("a", self.x, self.x + 1)
         both = [figures.Plot("p", [curve], ("x", "y"), log) for log in (False, True)]
