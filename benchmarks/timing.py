@@ -155,19 +155,23 @@ def write_report(
       The report as Markdown.
     """
     facts = environment()
-    columns = list(dict.fromkeys(column for row in rows for column in row))
-    lines = [columns, ["---:"] * len(columns)]
-    lines += [[_cell(row.get(column)) for column in columns] for row in rows]
-    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     where = ", ".join(f"{key} {value}" for key, value in facts.items())
     command = f"`python -m benchmarks.{name}` ({where})"
-    text = "\n\n".join([f"# {title}", table, *notes, command]) + "\n"
+    text = "\n\n".join([f"# {title}", table(rows), *notes, command]) + "\n"
     record = {"environment": facts, "rows": list(rows), **summary}
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / f"{name}.md", text.encode())
     encoded = json.dumps(record, indent=2, default=str)
     write_atomically(folder / f"{name}.json", f"{encoded}\n".encode())
     return text
+
+
+def table(rows: Sequence[Mapping[str, object]]) -> str:
+    """Rows in Markdown: a mapping from column to cell each; None is a dash."""
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    lines = [columns, ["---:"] * len(columns)]
+    lines += [[_cell(row.get(column)) for column in columns] for row in rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _cell(value: object) -> str:

@@ -1,0 +1,200 @@
+"""All benchmarks in one table: their quick forms, what they show, and their charts."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dipgp import bars, figures
+
+Row = Mapping[str, Any]
+#: From the rows of a report to a figure.
+Chart = Callable[[Sequence[Row]], figures.Figure]
+
+
+class Part(NamedTuple):
+    """A benchmark.
+
+    Attributes:
+      name: of its module and of its report.
+      shows: what, in a sentence.
+      flags: of its quick form.
+      chart: of its rows; None where it draws its own picture, `name`.png.
+      data: what flag of `benchmarks.run` names the file that it reads, or "".
+    """
+
+    name: str
+    shows: str
+    flags: tuple[str, ...]
+    chart: Chart | None
+    data: str = ""
+
+
+def lines(title: str, x: str, columns: Sequence[str], unit: str) -> Chart:
+    """Columns by the size in another, on logarithmic axes.
+
+    Args:
+      title: of the figure.
+      x: the column of the sizes, such as "128x128", of which the side is taken.
+      columns: that are drawn where a row has a number.
+      unit: of all of them.
+    """
+
+    def draw(rows: Sequence[Row]) -> figures.Figure:
+        sides = np.array([float(str(row[x]).partition("x")[0]) for row in rows])
+        curves = []
+        for column in columns:
+            values = np.array([_number(row.get(column)) for row in rows])
+            if np.isfinite(values).any():
+                curves.append(figures.Curve(column, sides, values))
+        plot = figures.Plot(title, curves, (f"{x}, side", unit), logarithmic=True)
+        return figures.plots([[plot]])
+
+    return draw
+
+
+def named_bars(
+    title: str, labels: Sequence[str], column: str, reference: float | None = None
+) -> Chart:
+    """One column as bars.
+
+    Args:
+      title: of the figure.
+      labels: columns that together name a row.
+      column: that is drawn; rows without a number in it are left out.
+      reference: where a line stands, or None.
+    """
+
+    def draw(rows: Sequence[Row]) -> figures.Figure:
+        found = {
+            ", ".join(str(row[label]) for label in labels): _number(row.get(column))
+            for row in rows
+        }
+        numbers = {name: value for name, value in found.items() if np.isfinite(value)}
+        return bars.bars(title, numbers, column, reference)
+
+    return draw
+
+
+def _number(cell: object) -> float:
+    """A cell's number; NaN where there is none."""
+    try:
+        return float(str(cell))
+    except ValueError:
+        return np.nan
+
+
+PARTS = (
+    Part(
+        "kernels",
+        "A covariance in closed form beside the matrix of all pairs of pixels.",
+        ("--sizes=8,16", "--layers=4"),
+        lines(
+            "Covariance of a network on a torus",
+            "pixels",
+            ("closed form [s]", "all pairs [s]"),
+            "seconds",
+        ),
+    ),
+    Part(
+        "gp_scaling",
+        "A posterior mean takes little more than its FFTs, where Cholesky's factor "
+        "takes the third power of the number of pixels.",
+        ("--image_sizes=32,64,128", "--dense_sizes=32", "--repeats=2"),
+        lines(
+            "A posterior mean, half of the pixels missing",
+            "pixels",
+            ("condition [s]", "its FFTs [s]", "dense [s]"),
+            "seconds",
+        ),
+    ),
+    Part(
+        "gp_through",
+        "Behind a filter, solving for weights takes fewer steps than the field.",
+        ("--seen_size=32",),
+        named_bars(
+            "Steps of the solver for weights, image seen through a filter",
+            ("seen through", "prior", "noise"),
+            "weights: steps",
+        ),
+    ),
+    Part(
+        "gp_variance",
+        "Variances by probing are nearer than those of as many samples.",
+        ("--variance_size=16", "--solve_counts=8,32", "--sampled_size=64"),
+        named_bars(
+            "Relative error of estimated variances at missing pixels",
+            ("posterior", "estimator", "solves"),
+            "missing, error",
+        ),
+    ),
+    Part(
+        "time_to_quality",
+        "The picture of a Gaussian process is there at once, where networks take "
+        "hundreds of steps.",
+        (
+            "--quality_network=tiny",
+            "--quality_size=16",
+            "--quality_iterations=40",
+            "--quality_methods=gp,sgd,psgld",
+        ),
+        None,
+    ),
+    Part(
+        "throughput",
+        "Steps per second of the hourglass over those of the same network in PyTorch.",
+        (
+            "--hourglasses=tiny:16",
+            "--timed=descent",
+            "--timed_steps=5",
+            "--timed_repeats=3",
+        ),
+        named_bars(
+            "Our steps per second over those beside", ("ours", "beside"), "ratio", 1.0
+        ),
+    ),
+    Part(
+        "joint_tests",
+        "Right samplers stay below the limit of a joint test; wrong ones do not.",
+        ("--joint_chains=400",),
+        named_bars(
+            "Largest score of a sampler's moments, in standard errors",
+            ("sampler",),
+            "largest score",
+            4.5,
+        ),
+    ),
+    Part(
+        "simulated_ranks",
+        "Ranks of truths among posterior draws are uniform where the posterior is "
+        "right.",
+        ("--simulations=64", "--repetitions=2"),
+        None,
+    ),
+    Part(
+        "abuse",
+        "What is mistreated ends in a sentence, never in half a file: failures.",
+        (
+            "--parts=damage,inputs",
+            "--damaged=20",
+            "--bad_inputs=50",
+            "--bad_lines=0",
+        ),
+        named_bars("Failures of what is mistreated", ("part", "what"), "failures"),
+    ),
+    Part(
+        "figure6",
+        "The paper's own comparison: PSNR of covariances and of networks.",
+        (
+            "--kernel_widths=",
+            "--descent_widths=16",
+            "--descent_iterations=50",
+            "--descent_runs=1",
+        ),
+        named_bars("PSNR on the paper's Figure 6", ("model",), "PSNR [dB]"),
+        data="data",
+    ),
+)
+# Without a quick form: `mutations` runs the tests anew for each fault, an hour, and
+# writes docs/mutations.md; `device_plan` prints what is reckoned, not measured.
+LEFT_OUT = ("run", "mutations", "device_plan")
