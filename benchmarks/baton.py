@@ -8,7 +8,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -17,23 +17,35 @@ T = TypeVar("T")
 Seconds = Callable[[], float]
 
 
+class _Over(Exception):
+    """All is to end."""
+
+
 class _Order:
     """Whose turn it is."""
 
     def __init__(self, count: int) -> None:
-        self.changed = threading.Condition()
-        self.waiting = list(range(count))
+        self._changed = threading.Condition()
+        self._waiting = list(range(count))
+        self._over = False
 
     def wait_for(self, number: int) -> None:
-        with self.changed:
-            self.changed.wait_for(lambda: self.waiting[0] == number)
+        with self._changed:
+            self._changed.wait_for(lambda: self._over or self._waiting[0] == number)
+            if self._over:
+                raise _Over
 
     def hand_on(self, back: bool) -> None:
-        with self.changed:
-            number = self.waiting.pop(0)
+        with self._changed:
+            number = self._waiting.pop(0)
             if back:
-                self.waiting.append(number)
-            self.changed.notify_all()
+                self._waiting.append(number)
+            self._changed.notify_all()
+
+    def end(self) -> None:
+        with self._changed:
+            self._over = True
+            self._changed.notify_all()
 
 
 class Turns:
@@ -74,9 +86,14 @@ class Turns:
         self._order.wait_for(self._number)
         self._since = self._clock()
         try:
-            return work(self)
-        finally:
+            found = work(self)
+        except _Over:  # without a turn to hand on
+            raise
+        except BaseException:
             self._order.hand_on(back=False)
+            raise
+        self._order.hand_on(back=False)
+        return found
 
 
 def run_in_turn(
@@ -103,4 +120,9 @@ def run_in_turn(
             name: pool.submit(Turns(order, number, clock).run, work)
             for number, (name, work) in enumerate(works.items())
         }
+        try:
+            wait(running.values())
+        except BaseException:  # asked to end: threads would go on without us
+            order.end()
+            raise
     return {name: future.result() for name, future in running.items()}

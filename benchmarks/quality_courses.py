@@ -73,6 +73,10 @@ class Settings:
         expected = "a number of at least 1"
         require(accepted, "quality_iterations", self.iterations, expected)
 
+    def piece_of(self, iterations: int) -> int:
+        """The longest piece, up to `piece`, of which a run is a multiple."""
+        return next(n for n in range(self.piece, 0, -1) if iterations % n == 0)
+
     def network(self, method: str) -> NetworkSettings:
         """Those of `experiments`, under the preset that has the case's network."""
         overrides: dict[str, object] = {"channels": self.case.channels}
@@ -203,7 +207,7 @@ def _network(
         turns.pass_on()
 
     iterations = networks[group[0]].iterations
-    piece = next(n for n in range(settings.piece, 0, -1) if iterations % n == 0)
+    piece = settings.piece_of(iterations)
     request = _request(settings, problem, report)
     running = Running(log_every=piece, checkpoint_minutes=0.0)
     courses = []

@@ -90,7 +90,7 @@ def _run(
         layout = throughput_pytorch.faster_layout(make)
     torch.manual_seed(settings.seed)
     program = make(steps=1, layout=layout)
-    piece = next(n for n in range(settings.piece, 0, -1) if told.iterations % n == 0)
+    piece = settings.piece_of(told.iterations)
     scored = log_grid(told.iterations)
     marks: list[float] = []
     scores: list[tuple[float, float]] = []

@@ -135,7 +135,10 @@ def _notes(settings: Settings, clock: str, beside: str) -> list[str]:
     }[clock]
     return [
         "![PSNR by seconds](time_to_quality.png)",
-        f"A crop of {settings.case.size}x{settings.case.size} pixels: {told}. {beside}",
+        f"Told: `--task={settings.task} --quality_network={settings.case.name} "
+        f"--quality_size={settings.case.size} --quality_clock={clock}`, and iterations "
+        f"and methods as they stand in the table. {beside}",
+        f"A crop of {settings.case.size}x{settings.case.size} pixels: {told}.",
         f"Seconds: {seconds}; all runs took turns, {settings.piece} iterations each. "
         "Start: what the first of them took beyond the median of the others, which is "
         "compilation mostly; no other column has it. A Gaussian process is there all "

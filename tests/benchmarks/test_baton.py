@@ -1,5 +1,6 @@
 import pytest
 
+from benchmarks import baton
 from benchmarks.baton import run_in_turn
 
 
@@ -58,6 +59,19 @@ def test_one_that_fails_lets_the_others_end():
     with pytest.raises(RuntimeError, match="out of memory"):
         run_in_turn(works, clock)
     assert log == ["other"] * 3
+
+
+def test_asked_to_end_all_do_at_their_next_turn(monkeypatch):
+    def interrupted(futures):
+        raise KeyboardInterrupt
+
+    def endless(turns):
+        while True:
+            turns.pass_on()
+
+    monkeypatch.setattr(baton, "wait", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_in_turn({"one": endless, "other": endless})
 
 
 def test_nothing_to_run_is_refused():
