@@ -11,6 +11,7 @@ from dipgp import figures
 # The picture leaves out what is so far below the best.
 _SHOWN_DECIBELS = 9.0
 _TARGETS = 5
+_POINTS = 100
 
 
 def targets(courses: Sequence[Course]) -> list[int]:
@@ -54,6 +55,13 @@ def _decibels(value: float) -> str | None:
     return None if np.isnan(value) else f"{value:.2f}"
 
 
+def thinned(count: int) -> np.ndarray:
+    """Places of a hundred points of a course at most, close at its beginning."""
+    if count <= _POINTS:
+        return np.arange(count)
+    return np.unique(np.geomspace(1, count, _POINTS).round().astype(int)) - 1
+
+
 def picture(courses: Sequence[Course], title: str, clock: str) -> figures.Figure:
     """PSNR by seconds, without what goes before the first step and with it."""
     best = _best(courses)
@@ -62,14 +70,15 @@ def picture(courses: Sequence[Course], title: str, clock: str) -> figures.Figure
         curves = []
         for course in courses:
             drawn = np.where(course.psnr > best - _SHOWN_DECIBELS, course.psnr, np.nan)
-            point = np.zeros(1) if len(drawn) == 1 else None
             seconds = course.seconds + included * course.start
-            dashed = course.name.startswith("PyTorch")
-            curves.append(figures.Curve(course.name, seconds, drawn, dashed, point))
+            dashed, kept = course.name.startswith("PyTorch"), thinned(len(drawn))
+            curves.append(
+                figures.Curve(course.name, seconds[kept], drawn[kept], dashed)
+            )
         axis_titles = (f"{clock} seconds", "PSNR [dB]")
         frames.append(
             figures.Plot(
                 f"{title}, {told}", curves, axis_titles, logarithmic_below=True
             )
         )
-    return figures.plots([frames])
+    return figures.plots([frames], legend_below=True)

@@ -150,9 +150,8 @@ def _notes(settings: Settings, clock: str, beside: str) -> list[str]:
 
 
 def _plain(course: Course) -> dict[str, object]:
-    """For a file: a hundred points of a course at most, close at its beginning."""
-    count = len(course.psnr)
-    kept = np.unique(np.geomspace(1, count, 100).round().astype(int)) - 1
+    """What the picture shows of a course, for a file."""
+    kept = quality_report.thinned(len(course.psnr))
     return {
         "method": course.name,
         "start": round(course.start, 3),

@@ -38,7 +38,7 @@ class Curve(NamedTuple):
 
     Attributes:
       label: in the legend; curves of one label have one colour and one entry.
-      x: (N,) positions, such as iterations.
+      x: (N,) positions, such as iterations; of a single one there is a point.
       y: (N,) values; not drawn where NaN.
       dashed: whether it is the lesser of its label's lines.
       error: (N,) half lengths of error bars around points, in the place of a line.
@@ -227,11 +227,12 @@ def _check_lengths(x: np.ndarray, **drawn: np.ndarray | None) -> None:
             )
 
 
-def plots(rows: Sequence[Sequence[Plot]]) -> Figure:
+def plots(rows: Sequence[Sequence[Plot]], legend_below: bool = False) -> Figure:
     """Draws plots in rows, above each other where they share their positions.
 
     Args:
       rows: each of as many plots.
+      legend_below: whether all share one legend, below them.
 
     Returns:
       The figure, for `save_figure`.
@@ -253,6 +254,10 @@ def plots(rows: Sequence[Sequence[Plot]]) -> Figure:
     for row, axes in zip(rows, grid, strict=True):
         for plot, axis in zip(row, axes, strict=True):
             _draw_plot(axis, plot)
+            if legend_below:
+                axis.get_legend().remove()
+    if legend_below:
+        _explain(figure)
     return figure
 
 
@@ -388,6 +393,7 @@ def _draw_plot(axis: Axes, plot: Plot) -> None:
             curve.y,
             color=colour,
             linestyle="--" if curve.dashed else "-",
+            marker="o" if len(curve.x) == 1 else None,
             linewidth=1,
             alpha=0.6 if curve.dashed else 1.0,
             label=label,

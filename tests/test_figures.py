@@ -208,6 +208,15 @@ class TestPlots:
         (axis,) = figures.plots([[plot]]).axes
         assert (axis.get_xscale(), axis.get_yscale()) == ("log", "linear")
 
+    def test_one_legend_stands_below_all_where_asked_for(self):
+        curve = figures.Curve("a", self.x[:1], self.x[:1])
+        row = [figures.Plot("p", [curve], ("x", "y"))] * 2
+        figure = figures.plots([row], legend_below=True)
+        assert all(axis.get_legend() is None for axis in figure.axes)
+        (legend,) = figure.legends
+        assert [text.get_text() for text in legend.get_texts()] == ["a"]
+        assert figure.axes[0].lines[0].get_marker() == "o"  # a line would not show
+
     def test_axes_are_logarithmic_where_asked_for(self):
         curve = figures.Curve("a", self.x, self.x + 1)
         both = [figures.Plot("p", [curve], ("x", "y"), log) for log in (False, True)]

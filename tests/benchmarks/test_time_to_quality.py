@@ -71,6 +71,14 @@ def test_compilation_moves_the_curves_of_the_second_frame():
     assert before.get_yscale() == "linear"
 
 
+def test_long_courses_are_thinned_where_they_go_slowly():
+    np.testing.assert_array_equal(quality_report.thinned(60), np.arange(60))
+    kept = quality_report.thinned(5000)
+    assert len(kept) <= 100
+    assert list(kept[:3]) == [0, 1, 2]
+    assert kept[-1] == 4999
+
+
 def test_networks_have_the_channels_of_the_case_and_the_length_asked_for():
     told = settings(iterations=12).network("sgd")
     assert (told.channels, told.iterations) == ((8, 8), 12)
