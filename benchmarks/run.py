@@ -12,10 +12,13 @@ costs no other's figures. After each, these are written anew:
   RESULTS.json    the same
   figures/        a chart of each, NAME.png
 
+Parts that are not run stay on the page as an earlier run left them there.
+
 The quick forms are for a look at everything; the reports in benchmarks/results are of
 longer runs. Exit status: 0 done, 1 where a part failed, 2 bad input.
 """
 
+import datetime
 import json
 import os
 import signal
@@ -44,6 +47,7 @@ FIGURE6_DATA = flags.DEFINE_string(
 )
 flags.declare_key_flag(common.OUTPUT_DIR.name)
 
+_SKIPPED = f"skipped: --{FIGURE6_DATA.name} does not name its file"
 _TOLD = 300  # characters of what a failing part said
 
 
@@ -57,6 +61,7 @@ class Outcome(NamedTuple):
       trouble: why there is nothing, or nothing whole; "" where all went well.
       rows: of its report.
       figure: whether there is one.
+      when: date and commit.
     """
 
     part: Part
@@ -65,6 +70,12 @@ class Outcome(NamedTuple):
     trouble: str
     rows: Sequence[Row] = ()
     figure: bool = False
+    when: str = ""
+
+    @property
+    def failed(self) -> bool:
+        """Whether something went wrong; what was skipped did not."""
+        return bool(self.trouble) and self.trouble != _SKIPPED
 
 
 def run_part(part: Part, data: str | None, minutes: float, folder: Path) -> Outcome:
@@ -77,14 +88,16 @@ def run_part(part: Part, data: str | None, minutes: float, folder: Path) -> Outc
       folder: of the figures.
     """
     if part.data and data is None:
-        return Outcome(part, (), 0.0, "skipped: --figure6_data does not name its file")
+        return Outcome(part, (), 0.0, _SKIPPED)
     given = part.flags + ((f"--{part.data}={data}",) if part.data else ())
     with tempfile.TemporaryDirectory() as name:
         results = Path(name)
         command = [sys.executable, "-m", f"benchmarks.{part.name}", *given]
         begun = time.perf_counter()
         trouble = _call([*command, f"--results_dir={name}"], 60 * minutes)
-        outcome = Outcome(part, given, time.perf_counter() - begun, trouble)
+        seconds = time.perf_counter() - begun
+        when = f"{datetime.date.today().isoformat()}, commit {_commit()}"
+        outcome = Outcome(part, given, seconds, trouble, when=when)
         try:
             record = json.loads((results / f"{part.name}.json").read_text())
             outcome = outcome._replace(rows=record["rows"])
@@ -165,7 +178,7 @@ def _blocks(outcome: Outcome) -> list[str]:
     if outcome.rows:
         blocks.append(timing.table(outcome.rows))
     if outcome.flags:
-        blocks.append(f"`{command}` ({outcome.seconds:.0f} s)")
+        blocks.append(f"`{command}` ({outcome.seconds:.0f} s; {outcome.when})")
     return blocks
 
 
@@ -176,7 +189,26 @@ def _plain(outcome: Outcome) -> dict[str, Any]:
         "seconds": round(outcome.seconds, 1),
         "trouble": outcome.trouble,
         "rows": list(outcome.rows),
+        "figure": outcome.figure,
+        "when": outcome.when,
     }
+
+
+def read_page(folder: Path) -> list[Outcome]:
+    """What an earlier run left in RESULTS.json; nothing where there is none."""
+    path = folder / "RESULTS.json"
+    if not path.exists():
+        return []
+    found = {kept["name"]: kept for kept in json.loads(path.read_text())["parts"]}
+    outcomes = []
+    for part in PARTS:
+        kept = found.get(part.name)
+        if kept is not None:
+            fields = {
+                name: kept[name] for name in kept if name not in ("name", "flags")
+            }
+            outcomes.append(Outcome(part, tuple(kept["flags"]), **fields))
+    return outcomes
 
 
 def _commit() -> str:
@@ -208,14 +240,22 @@ def chosen(only: Sequence[str] | None, skip: Sequence[str]) -> list[Part]:
 def run(
     parts: Sequence[Part], data: str | None, minutes: float, folder: Path
 ) -> list[Outcome]:
-    """Runs parts one after the other, and writes the page after each."""
-    outcomes: list[Outcome] = []
+    """Runs parts one after the other, and writes the page after each.
+
+    Returns:
+      What became of these parts.
+    """
+    earlier = {found.part.name: found for found in read_page(folder)}
+    outcomes: dict[str, Outcome] = {}
     for part in parts:
-        outcomes.append(run_part(part, data, minutes, folder / "figures"))
-        write_page(outcomes, folder)
-        told = outcomes[-1].trouble or "done"
-        print(f"{part.name}: {told} ({outcomes[-1].seconds:.0f} s)", flush=True)
-    return outcomes
+        found = run_part(part, data, minutes, folder / "figures")
+        outcomes[part.name] = found
+        together = earlier | outcomes
+        order = [each.name for each in PARTS if each.name in together]
+        write_page([together[name] for name in order], folder)
+        told = found.trouble or "done"
+        print(f"{part.name}: {told} ({found.seconds:.0f} s)", flush=True)
+    return list(outcomes.values())
 
 
 def main() -> int:
@@ -226,8 +266,7 @@ def main() -> int:
     parts = chosen(ONLY.value, SKIP.value)
     folder = Path(common.OUTPUT_DIR.value or Path(__file__).parent)
     outcomes = run(parts, FIGURE6_DATA.value, minutes, folder)
-    failed = [found for found in outcomes if found.trouble and found.flags]
-    return 1 if failed else 0
+    return 1 if any(found.failed for found in outcomes) else 0
 
 
 if __name__ == "__main__":

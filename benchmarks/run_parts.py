@@ -98,9 +98,9 @@ PARTS = (
     ),
     Part(
         "gp_scaling",
-        "A posterior mean takes little more than its FFTs, where Cholesky's factor "
-        "takes the third power of the number of pixels.",
-        ("--image_sizes=32,64,128", "--dense_sizes=32", "--repeats=2"),
+        "A posterior mean takes a few times its FFTs, where Cholesky takes the third "
+        "power of the number of pixels.",
+        ("--image_sizes=32,64,128", "--dense_sizes=32,64,128", "--repeats=2"),
         lines(
             "A posterior mean, half of the pixels missing",
             "pixels",

@@ -21,6 +21,8 @@ GOOD = Part("good", "It is fast.", ("--quick",), CHART)
 @pytest.fixture
 def calls(monkeypatch):
     """Programs that write `ROWS`, or end as their names say."""
+    table = (GOOD._replace(name="broken"), GOOD)
+    monkeypatch.setattr(run, "PARTS", table)
     seen = []
 
     def call(command, seconds):
@@ -38,7 +40,8 @@ def calls(monkeypatch):
 
 def test_a_part_that_fails_is_told_and_costs_no_others_figures(calls, tmp_path):
     broken = GOOD._replace(name="broken")
-    run.run([broken, GOOD], None, 1.0, tmp_path)
+    found = run.run([broken, GOOD], None, 1.0, tmp_path)
+    assert [outcome.failed for outcome in found] == [True, False]
     page = (tmp_path / "RESULTS.md").read_text()
     assert "**exit status 1: out of memory**" in page
     assert "It is fast." in page
@@ -54,6 +57,18 @@ def test_a_part_that_fails_is_told_and_costs_no_others_figures(calls, tmp_path):
     assert second["flags"] == ["--quick"]
 
 
+def test_parts_that_are_not_run_stay_as_they_were(calls, tmp_path):
+    broken = GOOD._replace(name="broken")
+    run.run([GOOD], None, 1.0, tmp_path)
+    before = run.read_page(tmp_path)
+    run.run([broken], None, 1.0, tmp_path)
+    first, second = run.read_page(tmp_path)
+    assert first.part.name == "broken"
+    assert [second] == before
+    assert second.figure
+    assert "commit" in second.when
+
+
 def test_rows_that_the_chart_does_not_know_are_shown_without_it(calls, tmp_path):
     found = run.run_part(GOOD._replace(name="strange"), None, 1.0, tmp_path)
     assert found.rows == [{"other": 1}]
@@ -65,6 +80,7 @@ def test_data_that_is_absent_is_a_reason_to_skip(calls, tmp_path):
     reader = GOOD._replace(data="data")
     found = run.run_part(reader, None, 1.0, tmp_path)
     assert not calls
+    assert not found.failed
     assert found.trouble == "skipped: --figure6_data does not name its file"
     found = run.run_part(reader, "known.npz", 1.0, tmp_path)
     assert found.flags == ("--quick", "--data=known.npz")
