@@ -137,7 +137,7 @@ def _call(command: Sequence[str], seconds: float) -> str:
     if process.returncode == 0:
         return ""
     last = " ".join(said.split())[-_TOLD:]
-    return f"exit status {process.returncode}: {last}"
+    return f"exit status {process.returncode}" + (f": {last}" if last else "")
 
 
 def _end(process: "subprocess.Popen[str]") -> None:
@@ -148,7 +148,8 @@ def _end(process: "subprocess.Popen[str]") -> None:
 
 def write_page(outcomes: Sequence[Outcome], folder: Path) -> str:
     """Writes RESULTS.md and RESULTS.json; gives the former."""
-    facts = timing.environment() | {"commit": _commit()}
+    load = f"{os.getloadavg()[0]:.1f}"  # of the last minute, our own part included
+    facts = timing.environment() | {"commit": _commit(), "load": load}
     where = ", ".join(f"{name} {value}" for name, value in facts.items())
     text = "\n\n".join(
         [

@@ -54,7 +54,11 @@ def lines(title: str, x: str, columns: Sequence[str], unit: str) -> Chart:
 
 
 def named_bars(
-    title: str, labels: Sequence[str], column: str, reference: float | None = None
+    title: str,
+    labels: Sequence[str],
+    column: str,
+    over: str | None = None,
+    reference: float | None = None,
 ) -> Chart:
     """One column as bars.
 
@@ -62,16 +66,21 @@ def named_bars(
       title: of the figure.
       labels: columns that together name a row.
       column: that is drawn; rows without a number in it are left out.
+      over: another column, by which it is divided; or None.
       reference: where a line stands, or None.
     """
+    axis_title = column if over is None else f"{column} / {over}"
+
+    def value(row: Row) -> float:
+        number = _number(row.get(column))
+        return number if over is None else number / _number(row.get(over))
 
     def draw(rows: Sequence[Row]) -> figures.Figure:
         found = {
-            ", ".join(str(row[label]) for label in labels): _number(row.get(column))
-            for row in rows
+            ", ".join(str(row[label]) for label in labels): value(row) for row in rows
         }
-        numbers = {name: value for name, value in found.items() if np.isfinite(value)}
-        return bars.bars(title, numbers, column, reference)
+        numbers = {name: each for name, each in found.items() if np.isfinite(each)}
+        return bars.bars(title, numbers, axis_title, reference)
 
     return draw
 
@@ -113,14 +122,16 @@ PARTS = (
         "Behind a filter, solving for weights takes fewer steps than the field.",
         ("--seen_size=32",),
         named_bars(
-            "Steps of the solver for weights, image seen through a filter",
-            ("seen through", "prior", "noise"),
-            "weights: steps",
+            "Steps in the field's coordinates over steps for weights",
+            ("seen through", "prior", "noise", "seen"),
+            "field: steps",
+            over="weights: steps",
+            reference=1.0,
         ),
     ),
     Part(
         "gp_variance",
-        "Variances by probing are nearer than those of as many samples.",
+        "How far estimated variances are off, by probing and by as many samples.",
         ("--variance_size=16", "--solve_counts=8,32", "--sampled_size=64"),
         named_bars(
             "Relative error of estimated variances at missing pixels",
@@ -150,7 +161,10 @@ PARTS = (
             "--timed_repeats=3",
         ),
         named_bars(
-            "Our steps per second over those beside", ("ours", "beside"), "ratio", 1.0
+            "Our steps per second over those beside",
+            ("ours", "beside"),
+            "ratio",
+            reference=1.0,
         ),
     ),
     Part(
@@ -161,7 +175,7 @@ PARTS = (
             "Largest score of a sampler's moments, in standard errors",
             ("sampler",),
             "largest score",
-            4.5,
+            reference=4.5,
         ),
     ),
     Part(

@@ -49,7 +49,7 @@ def bars(
     axis.margins(x=0.12)
     if reference is not None:
         axis.axvline(reference, color="black", linewidth=0.8, linestyle="--")
-    axis.set_title(title, fontsize=9)
+    figure.suptitle(title, fontsize=9)  # labels take much of the axes' width
     axis.set_xlabel(axis_title)
     axis.grid(alpha=0.3, axis="x")
     return figure

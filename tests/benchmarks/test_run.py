@@ -120,6 +120,14 @@ def test_lines_leave_out_columns_without_numbers():
     assert list(axis.lines[0].get_xdata()) == [8.0, 16.0]
 
 
+def test_bars_are_a_column_or_its_ratio_to_another():
+    chart = run_parts.named_bars("t", ("name", "pixels"), "theirs [s]", over="ours [s]")
+    (axis,) = chart(ROWS).axes
+    assert [text.get_text() for text in axis.get_yticklabels()] == ["a, 8x8"]
+    assert [text.get_text() for text in axis.texts] == ["4"]
+    assert axis.get_xlabel() == "theirs [s] / ours [s]"
+
+
 def test_every_benchmark_is_in_the_table():
     programs = {
         path.stem
