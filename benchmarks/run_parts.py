@@ -175,7 +175,7 @@ PARTS = (
             "Largest score of a sampler's moments, in standard errors",
             ("sampler",),
             "largest score",
-            reference=4.5,
+            reference=4.5,  # `joint_tests.LIMIT`
         ),
     ),
     Part(
