@@ -26,6 +26,31 @@ from dipgp.observations import Observation
 
 Array = jax.Array
 
+# Noise is weak where missing pixels leave open more than so many times its variance.
+WEAK = 400
+
+
+def noise_is_weak(observation: Observation, tori: Torus) -> bool:
+    """Whether residuals say little, since missing pixels leave much open.
+
+    Behind a random mask f is known as if all pixels were seen, in noise of t times the
+    variance v: such that the process has as many degrees of freedom left, the sum of
+    S / (S + t v), as pixels are observed (the effective medium of a diluted lattice).
+    With half of the pixels missing and t = 400, a relative residual of 1e-5 is within
+    0.02 dB of a photograph's limit; with ten times weaker noise it was 1 dB off.
+
+    Args:
+      observation: mask and noise; of pixels, a half counts as observed at most, as
+        around gaps.
+      tori: of the covariances. Nothing that JAX traces.
+    """
+    seen = observation.mask != 0
+    weakest = jnp.min(jnp.where(seen, observation.noise_std, jnp.inf)) ** 2
+    left = tori.spectrum / (tori.spectrum + WEAK * weakest)
+    counts = half_spectrum_counts(tori.size) / np.prod(tori.size)
+    degrees = jnp.sum(jnp.asarray(counts, left.dtype)[None] * left, axis=(1, 2))
+    return bool(jnp.max(degrees) > jnp.minimum(jnp.mean(seen), 0.5))
+
 
 @functools.partial(jax.jit, static_argnames=("max_iterations",))
 def solve(

@@ -13,8 +13,9 @@ neither the mean nor the arithmetic.
 The same equations are solved in either of two forms, for the weights a
 (`dipgp.gp.weights`) or for the field g + m itself (`dipgp.gp.field`). Both cost a few
 FFTs a step, so time and memory grow with the pixels and not with their cube and square;
-which takes fewer steps depends on the mask. What is seen through a linear map has both
-as well: weights where the map is a filter, as for blurred and coarser pictures
+which takes fewer steps depends on the mask; in weak noise only weights' residuals tell
+how far the solution is. What is seen through a linear map has both as well: weights
+where the map is a filter, as for blurred and coarser pictures
 (`dipgp.gp.through_filter`), the field for any (`dipgp.gp.through`).
 """
 
@@ -27,12 +28,20 @@ import jax.numpy as jnp
 
 from dipgp import devices, numerics
 from dipgp.devices import Mesh
-from dipgp.gp import arguments, conditional_draws, evidence, toeplitz, variance
+from dipgp.gp import (
+    arguments,
+    conditional_draws,
+    evidence,
+    field,
+    toeplitz,
+    variance,
+)
 from dipgp.gp.arguments import Method
 from dipgp.gp.colour import ChannelModel, correlate
 from dipgp.gp.conditional_draws import Samples
 from dipgp.gp.evidence import Evidence
 from dipgp.gp.system import WIDEST_GAP, SolveInfo, System
+from dipgp.gp.toeplitz import Torus
 from dipgp.gp.variance import Variance
 from dipgp.kernels.stationary import CovarianceLike
 from dipgp.observations import LinearMap, Observation, is_stationary, widest_gap
@@ -210,9 +219,9 @@ def condition(
         estimated from the observed pixels by default, as they are. Needed where a map
         makes another number of channels of them.
       method: "weights" or "field", the two iterative forms; "automatic" picks one by
-        the mask's widest gap; "dense" factorises the matrix, for small images. Through
-        blur and decimation there are "weights", which "automatic" is, and "field",
-        through other maps "field".
+        the mask's widest gap, and weights where the noise is weak; "dense" factorises
+        the matrix, for small images. Through blur and decimation there are "weights",
+        which "automatic" is, and "field", through other maps "field".
       tolerance: relative residual at which the iteration stops. The default is within
         about 0.01 dB of the limit on photographs in float32; an agreement with dense
         solutions to many digits takes 1e-10 and float64.
@@ -234,14 +243,16 @@ def condition(
     shape = arguments.shape_of_image(observation, through, image_shape, method)
     channels = arguments.channel_model(channels, observation, shape[2])
     covariances = arguments.channel_covariances(covariance, channels, shape[2])
-    if method == "automatic":
-        method = choose_form(observation.mask, through)
-    if tolerance is None:
-        tolerance = TOLERANCES.get(method, 1.0)
     tori = None
     if method != "dense":
         dtype = observation.values.dtype
         tori = toeplitz.embed(covariances, shape[:2], reach, dtype)
+    if method == "automatic":
+        method = choose_form(observation.mask, through)
+        if method == "field" and through is None and _noise_is_weak(observation, tori):
+            method = "weights"
+    if tolerance is None:
+        tolerance = TOLERANCES.get(method, 1.0)
     system = System(
         tuple(covariances),
         channels,
@@ -261,10 +272,16 @@ def condition(
     return Posterior(mean, level, system.info(solution), system)
 
 
+def _noise_is_weak(observation: Observation, tori: Torus | None) -> bool:
+    if tori is None or numerics.is_traced((observation, tori)):
+        return False
+    return field.noise_is_weak(observation, tori)
+
+
 def choose_form(
     mask: Array, through: LinearMap | None = None
 ) -> Literal["weights", "field"]:
-    """The iterative form that takes less time behind a mask (H, W).
+    """The iterative form that takes less time behind a mask (H, W), in strong noise.
 
     Weights for a mask that JAX traces, or with nothing or much missing in one place.
     Seen through a map, weights wherever it is a filter.

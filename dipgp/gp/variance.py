@@ -108,7 +108,8 @@ def choose(system: System) -> Literal["dense", "stationary", "probing", "samples
         return "dense"
     if seen_evenly(system.observation):
         return "stationary"
-    return "probing" if system.form == "field" else "samples"
+    narrow = system.form == "field" or 0 < widest_gap(mask) < WIDEST_GAP
+    return "probing" if narrow else "samples"
 
 
 def _in_colours(
