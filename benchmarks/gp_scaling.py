@@ -11,7 +11,7 @@ Solver, FFTs and Cholesky are timed one after the other in one process.
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -60,18 +60,22 @@ class Law(NamedTuple):
     standard_error: float
 
 
-def problem(size: int) -> Problem:
-    """A crop of a photograph, mirrored where it is too small, behind a random mask."""
-    photograph = images.sample_image()
-    grey = photograph.mean(axis=2)
+def photograph(size: int) -> np.ndarray:
+    """(size, size) in grey: a crop, mirrored where the photograph is too small."""
+    grey = images.sample_image().mean(axis=2)
     values = np.pad(
         grey,
         [(0, max(size - side, 0)) for side in grey.shape],
         mode="symmetric",
     )
     down, right = ((side - size) // 2 for side in values.shape)
+    return values[down : down + size, right : right + size].astype(np.float32)
+
+
+def problem(size: int) -> Problem:
+    """A photograph behind a random mask."""
+    values = photograph(size)
     key_noise, key_mask = jax.random.split(jax.random.key(0))
-    values = values[down : down + size, right : right + size].astype(np.float32)
     noisy = images.add_noise(key_noise, values[:, :, None], NOISE_STD, clip=False)
     mask = images.drop_pixels(key_mask, (size, size), 0.5)
     net = architecture.conv_net(depth=4)
@@ -84,43 +88,42 @@ def condition(problem: Problem, method: posterior.Method) -> gp.Posterior:
     return gp.condition(*problem, NOISE_STD, method=method)
 
 
-def fourier_transforms(
-    shape: tuple[int, int], pairs: int, repeats: int
-) -> timing.Timing:
-    """Times so many FFTs of a torus, each followed by its inverse, in one program."""
+def fourier_transforms(shape: tuple[int, int], pairs: int) -> Callable[[], jax.Array]:
+    """A call that does so many FFTs of a torus, each followed by its inverse."""
 
     @jax.jit
-    def run(image: jax.Array) -> jax.Array:
+    def run(image: jax.Array, pairs: int) -> jax.Array:
         def pair(_: int, image: jax.Array) -> jax.Array:
             return jnp.fft.irfft2(jnp.fft.rfft2(image), s=shape)
 
         return jax.lax.fori_loop(0, pairs, pair, image)
 
     noise = jax.random.normal(jax.random.key(1), (1, *shape))
-    return timing.measure(functools.partial(run, noise), repeats)
+    return functools.partial(run, noise, pairs)
 
 
 def measure_solver(size: int, repeats: int) -> dict[str, object]:
     """Times the solver and its FFTs at one size."""
     given = problem(size)
     run = functools.partial(condition, given, "automatic")
-    seconds = timing.measure(run, repeats)
+    first = timing.seconds(run)
     found = run()
-    info, form = found.info, found.system.form
-    if not info.converged:
-        raise RuntimeError(f"{size}x{size}: {info.advice}")
-    steps = int(info.iterations[0])
+    if not found.info.converged:
+        raise RuntimeError(f"{size}x{size}: {found.info.advice}")
+    steps = int(found.info.iterations[0])
+    form = found.system.form
     torus = toeplitz.embed([given.covariance], (size, size)).size
-    floor = fourier_transforms(torus, PAIRS_A_STEP[form] * steps, repeats)
+    transforms = fourier_transforms(torus, PAIRS_A_STEP[form] * steps)
+    timed = timing.compare(run, transforms, repeats)
     return {
         "pixels": f"{size}x{size}",
         "form": form,
         "torus": "x".join(map(str, torus)),
         "iterations": steps,
-        "condition [s]": seconds.median,
-        "first call [s]": seconds.first,
-        "its FFTs [s]": floor.median,
-        "over FFTs": seconds.median / floor.median,
+        "condition [s]": timed.one,
+        "first call [s]": first,
+        "its FFTs [s]": timed.other,
+        "over FFTs": timed.ratio,
         "peak [MiB]": peak_memory(size),
     }
 

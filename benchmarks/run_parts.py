@@ -130,6 +130,29 @@ PARTS = (
         ),
     ),
     Part(
+        "gp_solvers",
+        "Which of two forms takes fewer FFTs follows from mask, noise and covariance.",
+        ("--solver_size=48", "--solver_covariances=depth 4", "--solver_noises=1e-2"),
+        named_bars(
+            "Seconds of the weight form over those of the field form",
+            ("covariance", "mask", "noise"),
+            "weights [s]",
+            over="field [s]",
+            reference=1.0,
+        ),
+    ),
+    Part(
+        "gp_gpytorch",
+        "A posterior mean beside GPyTorch's, on the same pixels and prior.",
+        ("--gpytorch_sizes=32", "--gpytorch_grid_sizes=", "--gpytorch_repeats=1"),
+        named_bars(
+            "Seconds of GPyTorch's Cholesky over ours",
+            ("pixels",),
+            "Cholesky: times ours",
+            reference=1.0,
+        ),
+    ),
+    Part(
         "gp_variance",
         "How far estimated variances are off, by probing and by as many samples.",
         ("--variance_size=16", "--solve_counts=8,32", "--sampled_size=64"),

@@ -57,11 +57,44 @@ def measure(function: Callable[[], object], repeats: int = 5) -> Timing:
     """
     if repeats < 1:
         raise ValueError(f"repeats: expected at least 1, got {repeats}")
-    first, *seconds = (_seconds(function) for _ in range(repeats + 1))
-    return Timing(statistics.median(seconds), min(seconds), max(seconds), first)
+    first, *others = (seconds(function) for _ in range(repeats + 1))
+    return Timing(statistics.median(others), min(others), max(others), first)
 
 
-def _seconds(function: Callable[[], object]) -> float:
+class Comparison(NamedTuple):
+    """Two functions timed in turn, so that both meet the same other load.
+
+    Attributes:
+      one: median seconds.
+      other: median seconds.
+      ratio: median of one's over the other's, turn by turn.
+    """
+
+    one: float
+    other: float
+    ratio: float
+
+
+def compare(
+    one: Callable[[], object], other: Callable[[], object], repeats: int
+) -> Comparison:
+    """Times two functions in turn after a call of each; waits for JAX's results.
+
+    Raises:
+      ValueError: on fewer than one repeat.
+    """
+    if repeats < 1:
+        raise ValueError(f"repeats: expected at least 1, got {repeats}")
+    turns = [(seconds(one), seconds(other)) for _ in range(repeats + 1)][1:]
+    return Comparison(
+        statistics.median(first for first, _ in turns),
+        statistics.median(second for _, second in turns),
+        statistics.median(first / second for first, second in turns),
+    )
+
+
+def seconds(function: Callable[[], object]) -> float:
+    """That one call takes; waits for JAX's results."""
     start = time.perf_counter()
     jax.block_until_ready(function())
     return time.perf_counter() - start

@@ -58,5 +58,6 @@ def test_a_run_at_toy_size_writes_its_report(tmp_path):
     assert [small["dense by"], large["dense by"]] == ["measured", "cubic law"]
     for row in (small, large):
         assert row["iterations"] > 0
+        # With one turn the median ratio is that of the medians.
         assert row["over FFTs"] == row["condition [s]"] / row["its FFTs [s]"]
         assert row["times faster"] == row["dense [s]"] / row["condition [s]"]

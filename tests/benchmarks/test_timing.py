@@ -17,6 +17,15 @@ def test_no_repeats_are_refused():
         timing.measure(lambda: None, repeats=0)
 
 
+def test_two_functions_are_timed_in_turn():
+    calls = []
+    found = timing.compare(lambda: calls.append(1), lambda: calls.append(2), 3)
+    assert calls == [1, 2] * 4
+    assert min(found) > 0
+    with pytest.raises(ValueError, match="repeats: expected at least 1, got 0"):
+        timing.compare(list, list, 0)
+
+
 def test_a_process_that_holds_more_memory_shows_it():
     small = timing.peak_memory_mib("platform", [])
     assert 1 < small < timing.peak_memory_mib("unittest", ["-h"])
