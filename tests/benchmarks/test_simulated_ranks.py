@@ -22,7 +22,7 @@ SIMULATIONS = simulated_ranks.SMALL_SIMULATIONS
 DRAWS, BINS = simulated_ranks.SMALL_DRAWS, simulated_ranks.SMALL_BINS
 MODEL = linear_model.example()
 QUICK_PROCESS, QUICK_SAMPLER = "weights, a hole", "momentum 0.8"
-FOUND = 1e-6
+FOUND = 1e-5  # of which right samplers fall short once in as many keys
 
 
 def smallest(ranks):
