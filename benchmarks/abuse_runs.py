@@ -32,9 +32,12 @@ _PRELOADED = (
 # Names that say when and where, and nothing of the results.
 _IDLE = (
     "checksum",
+    "effective_samples_a_second",
     "fingerprint",
     "iterations_a_second",
     "output_dir",
+    "process_seconds",
+    "resume",
     "running",
     "seconds",
 )
