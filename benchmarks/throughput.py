@@ -54,7 +54,9 @@ CHAIN_COUNTS = flags.DEFINE_list(
     "chain_counts", None, "Chains; by default 1, 2 on CPUs and 1, 2, 4, 8 elsewhere."
 )
 COMPILED_PYTORCH = flags.DEFINE_bool(
-    "compiled_pytorch", False, "Time torch.compile too."
+    "compiled_pytorch",
+    False,
+    "Time torch.compile too, and on GPUs CUDA graphs of whole steps.",
 )
 QUICK = flags.DEFINE_bool(
     "quick", False, "A tiny network, to see that all works; printed, not written down."

@@ -32,7 +32,7 @@ class Settings(NamedTuple):
       steps: in a call.
       repeats: timed calls of each contender.
       chain_counts: chains at once.
-      compiled: whether torch.compile is timed too.
+      compiled: whether torch.compile, and on GPUs CUDA graphs, are timed too.
     """
 
     parts: Sequence[str]
@@ -141,6 +141,10 @@ def _descent(trial: Trial) -> None:
         kinds["PyTorch, bfloat16"] = {"precision": "bfloat16"}
         if trial.settings.compiled:
             kinds["PyTorch, torch.compile"] = {"compiled": True}
+            if jax.default_backend() == "gpu":
+                kinds["PyTorch, CUDA graph"] = {"graphed": True}
+                both = {"compiled": True, "graphed": True}
+                kinds["PyTorch, torch.compile and CUDA graph"] = both
     own = list(contenders)
     others: list[str] = []
     for name, settings in kinds.items():
