@@ -7,7 +7,6 @@ import contextlib
 import functools
 import glob
 import math
-import os
 import signal
 import sys
 import threading
@@ -18,6 +17,7 @@ import jax
 import numpy as np
 from absl import app, flags, logging
 
+from dipgp import compilation_cache
 from dipgp.images import load_image, sample_image
 from experiments.automatic import AUTO, NumberOrAuto
 from experiments.gp_method import GPOptions
@@ -336,7 +336,10 @@ def _parse_flags(argv: Sequence[str]) -> list[str]:
 
 def _run(run: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> int:
     try:
-        _choose_compilation_cache()
+        if COMPILATION_CACHE.value:
+            compilation_cache.choose_folder()
+        else:
+            jax.config.update("jax_enable_compilation_cache", False)
         with _termination_as_from_the_keyboard():
             return run(arguments[1:])
     except Interrupted as interrupted:
@@ -375,16 +378,6 @@ def _what_is_left() -> str:
     if any(flag.name == "resume" for flag in read):
         return "what was written is whole, and --resume goes on from it"
     return "what was not yet written is lost"
-
-
-def _choose_compilation_cache() -> None:
-    """Where JAX keeps compiled programs, or that it keeps none."""
-    if not COMPILATION_CACHE.value:
-        jax.config.update("jax_enable_compilation_cache", False)
-    elif jax.config.values["jax_compilation_cache_dir"] is None:
-        caches = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-        if os.path.isabs(caches):  # else there is no such user
-            jax.config.update("jax_compilation_cache_dir", f"{caches}/dipgp")
 
 
 def _complain(error: object) -> None:
