@@ -72,14 +72,39 @@ def check_fraction(name: str, value: Any) -> None:
     _check_range(name, value, True, 0, "a number in [0, 1)", most)
 
 
-def check_whole_number(name: str, value: Any, least: int) -> None:
-    """Raises ValueError, naming the argument, unless a value is an integer >= least.
+def check_whole_number(
+    name: str, value: Any, least: int, most: int = 2**31 - 1
+) -> None:
+    """Raises ValueError, naming the argument, unless a value is an integer in a range.
 
-    Nor may it need more than the 32 bits that JAX counts with.
+    By default it may not need more than the 32 bits that JAX counts with.
     """
-    if not isinstance(value, numbers.Integral) or not least <= int(value) < 2**31:
+    if not isinstance(value, numbers.Integral) or not least <= int(value) <= most:
+        up_to = f" and at most {most}" if most < 2**31 - 1 else ""
         raise ValueError(
-            f"{name}: expected a whole number of at least {least}, got {brief(value)}"
+            f"{name}: expected a whole number of at least {least}{up_to}, got "
+            f"{brief(value)}"
+        )
+
+
+def check_indices(name: str, value: Any, count: int) -> None:
+    """Raises ValueError, naming the argument, unless all of a value are in [0, count).
+
+    JAX takes the nearest element for one that is not there. Says nothing about values
+    that are being traced.
+
+    Args:
+      name: of the argument.
+      value: whole numbers.
+      count: of what they are the places of.
+    """
+    if is_traced(value):
+        return
+    found = np.asarray(value)
+    wrong = found[(found < 0) | (found >= count)]
+    if wrong.size:
+        raise ValueError(
+            f"{name}: expected whole numbers from 0 to {count - 1}, got {wrong[0]}"
         )
 
 
@@ -152,7 +177,8 @@ def check_key(name: str, key: object) -> None:
 def check_real(name: str, value: Any) -> None:
     """Raises ValueError, naming the argument, unless a value is an array of numbers.
 
-    Real ones; they may be infinite or NaN. Of values that are being traced, the type.
+    Real ones; they may be infinite or NaN. Whole numbers must fit into those of JAX,
+    which has 32 bits by default. Of values that are being traced, the type.
     """
     try:
         # Arrays, on a device or traced, are not looked into.
@@ -161,6 +187,14 @@ def check_real(name: str, value: Any) -> None:
         raise ValueError(f"{name}: expected numbers, got {brief(value)}") from error
     if not any(jnp.issubdtype(dtype, kind) for kind in _REAL):
         raise ValueError(f"{name}: expected real numbers, got {brief(value)}")
+    if dtype.kind in "iu" and not isinstance(value, jax.Array):
+        kept = np.iinfo(jax.dtypes.canonicalize_dtype(dtype))
+        whole = np.asarray(value)
+        if np.any((whole < kept.min) | (whole > kept.max)):
+            raise ValueError(
+                f"{name}: expected whole numbers from {kept.min} to {kept.max}, got "
+                f"{brief(value)}"
+            )
 
 
 def brief(value: Any) -> str:

@@ -122,7 +122,8 @@ def test_a_list_of_layers_may_change_later_without_changing_the_network(kind):
         (lambda: autoencoder(1, downsample="max"), "method: .* got 'max'"),
         (lambda: skip_net(0), "scales: .* got 0"),
         (lambda: skip_net(3, channels_up=[1, 2]), "channels_up: .*or 3 .*got 2"),
-        (lambda: skip_net(1, channels_skip=-4), "channels: .* got -4"),
+        (lambda: skip_net(1, channels_skip=-4), "channels_skip: .* 0, got -4"),
+        (lambda: skip_net(2, channels_up=(0, 4)), "channels_up: .* 1, got .0, 4"),
     ],
 )
 def test_what_makes_no_network_is_refused_with_what_was_got(make, message):

@@ -75,6 +75,22 @@ def test_what_is_not_positive_is_refused_by_name(value):
         numerics.check_positive("width", value)
 
 
+@pytest.mark.parametrize("value", [2**40, [0, -(2**40)], np.array([2**40])])
+def test_whole_numbers_of_more_bits_than_jax_counts_with_are_refused(value):
+    with pytest.raises(ValueError, match="count: expected whole numbers from -2147"):
+        numerics.check_real("count", value)
+    numerics.check_real("count", np.asarray(value, float))
+    with jax.enable_x64(True):
+        numerics.check_real("count", value)
+
+
+def test_places_are_those_that_are_there():
+    numerics.check_indices("place", [0, 3], 4)
+    for value in ([0, 4], [-1], 2**70):
+        with pytest.raises(ValueError, match="place: expected whole numbers from 0 to"):
+            numerics.check_indices("place", value, 4)
+
+
 @pytest.mark.parametrize("value", [-1e-9, math.nan, math.inf, [1.0, -1.0]])
 def test_what_is_negative_or_not_finite_is_refused_by_name(value):
     with pytest.raises(ValueError, match=r"width: expected finite numbers >= 0"):

@@ -172,9 +172,9 @@ def skip_net(
     _check_count("scales", scales, 1)
     if dimensions not in (1, 2):
         raise ValueError(f"dimensions: expected 1 or 2, got {dimensions!r}")
-    down = _per_scale("channels_down", channels_down, scales)
-    up = _per_scale("channels_up", channels_up, scales)
-    skip = _per_scale("channels_skip", channels_skip, scales)
+    down = _per_scale("channels_down", channels_down, scales, least=1)
+    up = _per_scale("channels_up", channels_up, scales, least=1)
+    skip = _per_scale("channels_skip", channels_skip, scales, least=0)
     normalisation = [BatchNorm()] if batch_norm else []
 
     def convolution(width: int, size: int, fan_in_channels: int) -> Convolution:
@@ -220,7 +220,9 @@ def _downsampling(convolution: Convolution, method: DownsampleMethod) -> list[La
     return [convolution, Downsample(2, method)]
 
 
-def _per_scale(name: str, channels: int | Sequence[int], scales: int) -> list[int]:
+def _per_scale(
+    name: str, channels: int | Sequence[int], scales: int, least: int
+) -> list[int]:
     values = [channels] if isinstance(channels, int) else channels
     if not isinstance(values, Sequence) or isinstance(values, str | bytes):
         raise ValueError(f"{name}: expected one number or several, got {channels!r}")
@@ -229,5 +231,9 @@ def _per_scale(name: str, channels: int | Sequence[int], scales: int) -> list[in
         raise ValueError(
             f"{name}: expected one number, or {scales} of them (one a scale), "
             f"got {len(values)}"
+        )
+    if not all(isinstance(value, int) and value >= least for value in values):
+        raise ValueError(
+            f"{name}: expected integers of at least {least}, got {channels!r}"
         )
     return values

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dipgp import devices
+from dipgp import devices, numerics
 from dipgp.architecture.layers import check_positive_integer
 from dipgp.devices import Mesh
 from dipgp.gp import dense, sampling
@@ -67,6 +67,7 @@ def deviations(
       ValueError: on a count or batch below 1, or on a count that is no multiple of the
         devices.
     """
+    numerics.check_key("key", key)
     check_positive_integer("count", count)
     keys = jax.random.split(key, count)
     if mesh is None:

@@ -48,19 +48,23 @@ def condition_features(
       The posterior at all N points.
 
     Raises:
-      ValueError: on shapes that do not fit together.
+      ValueError: on shapes that do not fit together, or a point that is not there.
     """
     given = {"features": features, "values": values, "observed": observed}
     for name, array in {**given, "noise_std": noise_std}.items():
         numerics.check_real(name, array)
     features, values = jnp.asarray(features), jnp.asarray(values)
-    observed, noise_std = jnp.asarray(observed), jnp.asarray(noise_std)
     if features.ndim != 2 or not jnp.issubdtype(features.dtype, jnp.floating):
         raise ValueError(
             "features: expected floating-point numbers of shape (points, features), "
             f"got {features.dtype} of shape {features.shape}"
         )
+    numerics.check_finite("features", features)
+    # Before JAX, which may not hold them.
+    numerics.check_indices("observed", observed, len(features))
+    observed, noise_std = jnp.asarray(observed), jnp.asarray(noise_std)
     check_observed(values, observed, noise_std)
+    features = numerics.at_least_single(features)
     values = values.astype(features.dtype)
     noise = jnp.broadcast_to(noise_std, observed.shape).astype(features.dtype)[:, None]
     seen, whitened = features[observed] / noise, values.reshape(len(values), -1) / noise

@@ -106,6 +106,11 @@ def fit(
         covariance that is not finite at the start.
     """
     check_observation(observation)
+    if not callable(family):
+        raise TypeError(
+            "family: expected a function from parameters to a covariance, got "
+            f"{numerics.brief(family)}"
+        )
     if not isinstance(start, Mapping):
         raise TypeError(f"start: expected numbers by name, got {numerics.brief(start)}")
     for name, value in start.items():

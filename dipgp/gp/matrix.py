@@ -44,9 +44,11 @@ def condition_matrix(
 ) -> MatrixPosterior:
     """The exact posterior by Cholesky's factor, in the covariance's precision.
 
+    That is 32 bits at least.
+
     Under `jax.jit`, `jax.grad` and `jax.vmap` as any function of arrays; only the
-    number of observed points is fixed. A covariance that is not positive definite with
-    the noise added gives NaN.
+    number of observed points is fixed. There a covariance that is not positive definite
+    with the noise added gives NaN.
 
     Args:
       covariance: (N, N), symmetric.
@@ -58,20 +60,30 @@ def condition_matrix(
       The posterior at all N points.
 
     Raises:
-      ValueError: on shapes that do not fit together.
+      ValueError: on shapes that do not fit together, a point that is not there, or a
+        covariance that is not positive definite with the noise added.
     """
     given = {"covariance": covariance, "values": values, "observed": observed}
     for name, array in {**given, "noise_std": noise_std}.items():
         numerics.check_real(name, array)
     covariance, values = jnp.asarray(covariance), jnp.asarray(values)
+    _check_covariance(covariance)
+    # Before JAX, which may not hold them.
+    numerics.check_indices("observed", observed, len(covariance))
     observed, noise_std = jnp.asarray(observed), jnp.asarray(noise_std)
-    _check(covariance, values, observed, noise_std)
+    check_observed(values, observed, noise_std)
+    covariance = numerics.at_least_single(covariance)
     values = values.astype(covariance.dtype)
     columns = values.reshape(len(values), -1)
     cross = covariance[observed]
     variances = jnp.broadcast_to(jnp.square(noise_std), observed.shape)
     noisy = cross[:, observed] + jnp.diag(variances.astype(covariance.dtype))
     root = jnp.linalg.cholesky(noisy)
+    if not numerics.is_traced(root) and not jnp.isfinite(root).all():
+        raise ValueError(
+            "covariance: expected a matrix that is positive definite where observed, "
+            "with the noise added; try a larger noise_std"
+        )
     # Half a solve serves mean, variance and evidence.
     whitened = jax.scipy.linalg.solve_triangular(root, columns, lower=True)
     gains = jax.scipy.linalg.solve_triangular(root, cross, lower=True)
@@ -85,7 +97,7 @@ def condition_matrix(
     return MatrixPosterior(mean.reshape(shape), jnp.maximum(spread, 0), evidence)
 
 
-def _check(covariance: Array, values: Array, observed: Array, noise_std: Array) -> None:
+def _check_covariance(covariance: Array) -> None:
     if covariance.ndim != 2 or covariance.shape[0] != covariance.shape[1]:
         raise ValueError(
             f"covariance: expected a square matrix, got shape {covariance.shape}"
@@ -94,7 +106,7 @@ def _check(covariance: Array, values: Array, observed: Array, noise_std: Array) 
         raise ValueError(
             f"covariance: expected floating-point numbers, got {covariance.dtype}"
         )
-    check_observed(values, observed, noise_std)
+    numerics.check_finite("covariance", covariance)
 
 
 def check_observed(values: Array, observed: Array, noise_std: Array) -> None:

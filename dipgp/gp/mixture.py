@@ -95,6 +95,7 @@ def condition_mixture(
         iteration that does not converge is no error: it is reported by `info`.
     """
     observation, grey = arguments.read_observation(None, values, mask, noise_std)
+    numerics.check_between("tolerance", tolerance, 0, 1)
     arguments.check_controls("weights", tolerance, max_iterations)
     grid = (observation.mask.shape[0], observation.mask.shape[1])
     if not grey:

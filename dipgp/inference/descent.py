@@ -92,7 +92,7 @@ def gradient_descent(
 
 
 def _check_learning_rate(learning_rate: optax.ScalarOrSchedule) -> None:
-    if not callable(learning_rate):
+    if not callable(learning_rate) or isinstance(learning_rate, type):
         numerics.check_positive("learning_rate", learning_rate, scalar=True)
 
 

@@ -68,8 +68,10 @@ class Plan:
         for name, least in (("burn_in", 0), ("thinning", 1), ("read_at", 0)):
             numerics.check_whole_number(name, getattr(self, name), least)
         numerics.check_fraction("average_decay", self.average_decay)
-        if self.tolerance_db != math.inf:  # which puts back what is no number alone
-            numerics.check_positive("tolerance_db", self.tolerance_db, scalar=True)
+        tolerance_db = self.tolerance_db
+        # Infinity puts back what is no number alone.
+        if not (isinstance(tolerance_db, float) and tolerance_db == math.inf):
+            numerics.check_positive("tolerance_db", tolerance_db, scalar=True)
 
 
 class Collected(NamedTuple):

@@ -119,6 +119,10 @@ def cyclical(initial: jax.typing.ArrayLike, period: int) -> Schedule:
 
 def as_schedule(step_size: jax.typing.ArrayLike | Schedule) -> Schedule:
     """A schedule as it is, a number as a constant one."""
+    if isinstance(step_size, type):  # which may be called as well
+        raise TypeError(
+            f"step_size: expected a number or a schedule, got {step_size!r}"
+        )
     if callable(step_size):
         return step_size
     return constant(step_size)

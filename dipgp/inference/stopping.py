@@ -20,6 +20,7 @@ import numpy as np
 
 from dipgp import numerics
 from dipgp.observations import Observation, mean_squared_error
+from dipgp.observations.observation import check_observation
 
 Array = jax.Array
 OutputLike = Array | jax.ShapeDtypeStruct
@@ -129,7 +130,7 @@ def hold_out(key: Array, mask: Array, fraction: float) -> tuple[Array, Array]:
     """
     numerics.check_key("key", key)
     numerics.check_between("fraction", fraction, 0, 1)
-    numerics.check_real("mask", mask)
+    numerics.check_finite("mask", mask)
     mask = jnp.asarray(mask)
     if mask.ndim != 2:
         raise ValueError(f"mask: expected shape (H, W), got {mask.shape}")
@@ -169,6 +170,7 @@ def discrepancy(
     Raises:
       ValueError: on a tau that is not positive.
     """
+    check_observation(observation)
     numerics.check_positive("tau", tau)
     noise = observation.noise_std[:, :, None]
     scaled = observation._replace(values=observation.values / noise)
@@ -342,7 +344,7 @@ def gap_to_best(psnr_trace: np.typing.ArrayLike, iteration: int) -> float:
     numerics.check_whole_number("iteration", iteration, least=0)
     if not 0 <= iteration < trace.size:
         raise ValueError(
-            f"iteration: expected one of the trace's {trace.size}, got {iteration}"
+            f"iteration: expected one of psnr_trace's {trace.size}, got {iteration}"
         )
     return float(np.max(trace) - trace[iteration])
 

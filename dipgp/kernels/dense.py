@@ -170,6 +170,13 @@ def _checked_signal(
         )
     _check_floating("input", z)
     _checked_shape(net, z.shape[:-1], largest)
+    if not numerics.is_traced(z):
+        largest_mean = np.mean(np.square(z, dtype=np.float64), axis=-1).max()
+        if not largest_mean <= numerics.LARGEST:
+            raise ValueError(
+                "input: expected finite numbers of a mean square up to "
+                f"{numerics.LARGEST:g}, got {largest_mean:.3g}"
+            )
     return z
 
 
@@ -191,11 +198,12 @@ def _checked_moments(
         scale = np.abs(matrix.diagonal()).max()
         tolerance = 1e3 * np.finfo(matrix.dtype).eps * scale
         gap = np.abs(matrix - matrix.T).max()
-        if not gap <= tolerance or not matrix.diagonal().min() >= 0:
+        smallest = matrix.diagonal().min()
+        if not gap <= tolerance or not 0 <= smallest <= scale <= numerics.LARGEST:
             raise ValueError(
                 "second_moment: expected finite numbers, symmetric in the two pixels, "
-                f"with variances of at least 0; got values that differ by {gap:.3g} "
-                f"and a smallest variance of {matrix.diagonal().min():.3g}"
+                f"with variances from 0 to {numerics.LARGEST:g}; got values that "
+                f"differ by {gap:.3g} and variances from {smallest:.3g} to {scale:.3g}"
             )
     return moments
 

@@ -169,13 +169,18 @@ def uniform(low: float = 0.0, high: float = 0.1) -> Covariance:
     v = (high - low)^2 / 12.
 
     Raises:
-      ValueError: where low is not below high.
+      ValueError: where low is not below high, or their squares leave 32 bits.
     """
     for name, value in (("low", low), ("high", high)):
         numerics.check_finite(name, value, scalar=True)
     if not low < high:
         raise ValueError(f"low, high: expected low < high, got {low!r}, {high!r}")
     mean, variance = (low + high) / 2, (high - low) ** 2 / 12
+    if variance < numerics.SMALLEST or max(variance, mean**2) > numerics.LARGEST:
+        raise ValueError(
+            f"low, high: expected squares of mean and width up to {numerics.LARGEST:g} "
+            f"(and a variance from {numerics.SMALLEST:g}), got {low!r}, {high!r}"
+        )
     return add(scale(white(), variance), constant(mean**2))
 
 

@@ -18,6 +18,10 @@ from dipgp.observations.linear_map import as_image, as_values, image_shape
 Array = jax.Array
 
 
+# A filter has a few times as many taps, which are written down.
+_LARGEST = 1024
+
+
 @dataclass(frozen=True)
 class Decimation:
     """Down-sampling by a whole factor behind a filter.
@@ -32,7 +36,7 @@ class Decimation:
     images stay constant. It is a `LinearMap`.
 
     Attributes:
-      factor: pixels a sample along each axis, at least 2.
+      factor: pixels a sample along each axis, from 2 to 1,024.
       filter: `Lanczos(lobes)`, `Box()` or `Bilinear()`.
     """
 
@@ -41,7 +45,7 @@ class Decimation:
 
     def __post_init__(self) -> None:
         """Raises ValueError, naming the argument, on numbers out of range."""
-        numerics.check_whole_number("factor", self.factor, least=2)
+        numerics.check_whole_number("factor", self.factor, least=2, most=_LARGEST)
         if isinstance(self.filter, type) or not isinstance(self.filter, Filter):
             raise ValueError(
                 f"filter: expected Lanczos(), Box() or Bilinear(), got {self.filter!r}"

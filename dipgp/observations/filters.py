@@ -50,7 +50,7 @@ class Lanczos:
 
     def __post_init__(self) -> None:
         """Raises ValueError, naming the argument, on numbers out of range."""
-        numerics.check_whole_number("lobes", self.lobes, least=1)
+        numerics.check_whole_number("lobes", self.lobes, least=1, most=1024)
 
     @property
     def reach(self) -> float:

@@ -78,6 +78,9 @@ def test_single_precision_stays_near_where_noise_is_weak():
     [
         ({"features": np.ones(12)}, r"features: .*\(points, features\).*\(12,\)"),
         ({"features": np.ones((12, 2), int)}, "features: .*floating.*int"),
+        ({"features": np.full((12, 2), np.inf)}, "features: .*finite"),
+        ({"observed": POINTS + 12}, "observed: .*from 0 to 11, got 1"),
+        ({"observed": [0, 1, 2, 3, 2**40]}, "observed: .*to 2147.*, got .0, 1"),
         ({"values": VALUES[:3]}, r"values: .*5 observed.*\(3,\)"),
         ({"noise_std": np.ones(3)}, r"noise_std: .*5.*\(3,\)"),
         ({"observed": np.ones(5, bool)}, "observed: .*bool.*flatnonzero"),

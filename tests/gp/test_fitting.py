@@ -135,6 +135,11 @@ def test_bad_input_is_named(start, settings, complaint):
         gp.fit(family, start, seen(0), **settings)
 
 
+def test_a_family_is_a_function():
+    with pytest.raises(TypeError, match="family: expected a function"):
+        gp.fit(1.0, TRUTH, seen(0))
+
+
 def test_larger_grids_need_a_key():
     observation = observe(np.zeros((60, 50)), noise_std=0.1)
     with pytest.raises(ValueError, match="key: expected a key"):

@@ -64,6 +64,13 @@ class TestPosterior:
         exact = condition_matrix(covariance(), VALUES, POINTS, 0.1)
         np.testing.assert_allclose(got.mean, exact.mean, atol=1e-5)
 
+    def test_half_precision_is_computed_in_single(self):
+        half = covariance().astype(np.float16)
+        got = condition_matrix(half, VALUES, POINTS, 0.1)
+        same = condition_matrix(half.astype(np.float32), VALUES, POINTS, 0.1)
+        np.testing.assert_array_equal(got.mean, same.mean)
+        assert got.mean.dtype == np.float32
+
     @pytest.mark.slow
     def test_the_evidence_has_a_gradient_and_goes_through_jit_and_vmap(self):
         k = covariance()
@@ -89,6 +96,10 @@ class TestBadInput:
             ({"covariance": np.ones((2, 3))}, r"covariance: .*square.*\(2, 3\)"),
             ({"covariance": np.ones((2, 2), int)}, "covariance: .*floating.*int"),
             ({"observed": np.ones(12, bool)}, "observed: .*bool.*flatnonzero"),
+            ({"covariance": np.full((12, 12), np.nan)}, "covariance: .*finite"),
+            ({"covariance": -covariance()}, "covariance: .*positive definite"),
+            ({"observed": POINTS - 2}, "observed: .*from 0 to 11, got -1"),
+            ({"observed": POINTS + 2**40}, "observed: .*from 0 to 11, got 1099"),
             ({"values": VALUES[:3]}, r"values: .*4 observed.*\(3,\)"),
             ({"noise_std": np.ones(3)}, r"noise_std: .*4.*\(3,\)"),
         ],

@@ -180,5 +180,8 @@ class TestBadInput:
             jax.jit(solve)(jnp.ones(SHAPE))
 
     def test_tolerances_out_of_range(self):
-        with pytest.raises(ValueError, match="tolerance"):
-            gp.condition_mixture(some_mixture(), picture(), None, 0.1, tolerance=2.0)
+        for stray in (2.0, None):
+            with pytest.raises(ValueError, match="tolerance: expected"):
+                gp.condition_mixture(
+                    some_mixture(), picture(), None, 0.1, tolerance=stray
+                )

@@ -164,6 +164,13 @@ def test_a_step_that_breaks_is_put_back_and_nothing_of_it_remains():
     assert progress.taken == 60
 
 
+@pytest.mark.parametrize("stray", [0.0, np.nan, np.zeros((0, 3)), None])
+def test_tolerances_are_positive_or_infinite(stray):
+    assert anything_goes(tolerance_db=np.inf).tolerance_db == np.inf
+    with pytest.raises(ValueError, match="tolerance_db: expected"):
+        anything_goes(tolerance_db=stray)
+
+
 def test_lengths_below_one_are_refused():
     with pytest.raises(ValueError, match="length: expected at least 1, got 0"):
         loop.compile_advance(counter(), anything_goes(), 0)

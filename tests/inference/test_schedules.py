@@ -73,6 +73,8 @@ def test_a_number_is_a_constant_schedule_and_a_schedule_is_itself():
     schedule = schedules.cyclical(0.1, 7)
     assert schedules.as_schedule(schedule) is schedule
     assert schedules.as_schedule(0.5)(3) == 0.5
+    with pytest.raises(TypeError, match="step_size: expected a number"):
+        schedules.as_schedule(float)
 
 
 @pytest.mark.parametrize(

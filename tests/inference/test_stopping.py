@@ -330,11 +330,17 @@ class TestHeldOut:
             ("fraction", np.ones((3, 3)), 1.0),
             ("mask", np.ones(3), 0.5),
             ("mask", np.eye(1), 0.5),
+            ("mask", np.full((3, 3), np.nan), 0.5),
         ],
     )
     def test_errors_name_the_argument(self, named, mask, fraction):
         with pytest.raises(ValueError, match=f"^{named}: expected"):
             stopping.hold_out(jax.random.key(0), mask, fraction)
+
+
+def test_discrepancies_are_from_an_observation():
+    with pytest.raises(TypeError, match="observation: expected dipgp"):
+        stopping.discrepancy(None)
 
 
 class TestOneRun:

@@ -155,6 +155,8 @@ def test_matern_lengthscales_have_gradients_also_at_zero_lag(x64):
             lambda: kernels.uniform(0.0, math.inf),
             "high: expected finite numbers, got inf",
         ),
+        (lambda: kernels.uniform(0.0, 1e9), "low, high: expected squares .* 0.0, 10"),
+        (lambda: kernels.uniform(0.0, 1e-300), "low, high: expected squares .* 1e-300"),
     ],
 )
 def test_parameters_out_of_range_are_refused_by_name(make, message):
