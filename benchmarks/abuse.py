@@ -2,7 +2,8 @@
 
   python -m benchmarks.abuse
   python -m benchmarks.abuse --parts=kills --kills=20
-  python -m benchmarks.abuse --parts=inputs --bad_inputs=200 --seed=1
+  python -m benchmarks.abuse --parts=inputs,lines --bad_inputs=200 --seed=1
+  python -m benchmarks.abuse --parts=kills --trials='denoise: .*' --jobs=16
 
   kills    SIGKILL at random moments of small runs of every method, that many in all;
            each run goes on with --resume and must end, bit for bit, as one that was
@@ -10,23 +11,27 @@
   disks    a full disk (a tmpfs of a few kilobytes), a folder that cannot be written to
            or that vanishes, SIGTERM, two processes on one folder
   damage   checkpoints, kept cells and pictures, cut off and with flipped bits; pickles
-  inputs   public functions and command lines of which one argument is bad: another
-           type, shape or dtype, empty, NaN, infinite, negative, huge
+  inputs   public functions of which one argument is bad: another type, shape or dtype,
+           empty, NaN, infinite, negative, huge
+  lines    command lines, of the experiments and of the installed dipgp, of which one
+           argument is bad
 
 Whatever happens must end in one sentence that says what was wrong, or in a result that
 is right: never in a traceback from inside a library, in a hang, or in half a file. The
-report keeps the parts that are not run. Mounting a tmpfs needs the superuser; without,
-those trials are left out and counted as such. Exit status: 0 all stood, 1 some did not.
+report keeps what is not run, and each of its rows says when it was found. Mounting a
+tmpfs needs the superuser; without, those trials are left out and say so. Exit status: 0
+all stood, 1 some did not.
 """
 
 import json
+import os
+import re
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
-from absl import app, flags
+from absl import app, flags, logging
 
 from benchmarks import (
     abuse_damage,
@@ -35,53 +40,64 @@ from benchmarks import (
     abuse_kills,
     abuse_report,
     abuse_runs,
+    abuse_trials,
     timing,
 )
-from benchmarks.abuse_report import Row
+from benchmarks.abuse_trials import Trial
 from experiments import common
 
 KILLS = flags.DEFINE_integer("kills", 100, "SIGKILLs, shared out over the runs.")
 BAD_INPUTS = flags.DEFINE_integer(
     "bad_inputs", 1000, "Calls of functions with a bad argument."
 )
-BAD_LINES = flags.DEFINE_integer("bad_lines", 100, "Command lines with a bad flag.")
+BAD_LINES = flags.DEFINE_integer("bad_lines", 300, "Command lines with a bad argument.")
 DAMAGED = flags.DEFINE_integer("damaged", 600, "Damaged files of each kind.")
 TERMINATED = flags.DEFINE_integer("terminated", 10, "SIGTERMs.")
+JOBS = flags.DEFINE_integer(
+    "jobs",
+    len(os.sched_getaffinity(0)),
+    "Trials, calls or command lines at a time; by default one for each core.",
+    lower_bound=1,
+)
+TRIALS = flags.DEFINE_string(
+    "trials", "", "A regular expression; only trials whose name it matches are run."
+)
 
 
-def _kills(scratch: Path, random: np.random.Generator) -> Iterator[Row]:
-    found = abuse_runs.cases(*abuse_runs.draw_pictures(scratch))
-    for number, case in enumerate(found):
-        # The first ones take one more where the number does not divide.
-        count = (KILLS.value + len(found) - 1 - number) // len(found)
-        if count:
-            yield abuse_kills.kill(case, count, scratch / str(number), random)
+def _kills(scratch: Path) -> list[Trial]:
+    cases = abuse_runs.cases(*abuse_runs.draw_pictures(scratch))
+    return abuse_kills.trials(cases, KILLS.value, scratch)
 
 
-def _disks(scratch: Path, random: np.random.Generator) -> Iterator[Row]:
+def _disks(scratch: Path) -> list[Trial]:
     cases = abuse_runs.cases(*abuse_runs.draw_pictures(scratch))
     (case,) = (case for case in cases if str(case) == "denoise: psgld")
-    return abuse_disks.trials(case, scratch / "runs", TERMINATED.value, random)
+    return abuse_disks.trials(case, scratch / "runs", TERMINATED.value)
 
 
-def _damage(scratch: Path, random: np.random.Generator) -> Iterator[Row]:
-    return abuse_damage.trials(scratch / "files", DAMAGED.value, random)
+def _damage(scratch: Path) -> list[Trial]:
+    return abuse_damage.trials(scratch / "files", DAMAGED.value)
 
 
-def _inputs(scratch: Path, random: np.random.Generator) -> Iterator[Row]:
-    seed = int(random.integers(2**32))
-    if BAD_INPUTS.value:
-        yield abuse_inputs.functions(BAD_INPUTS.value, seed)
-    if BAD_LINES.value:
-        yield abuse_inputs.commands(BAD_LINES.value, seed, scratch)
+def _inputs(scratch: Path) -> list[Trial]:
+    del scratch  # nothing is written
+    return [abuse_inputs.functions(BAD_INPUTS.value, common.SEED.value, JOBS.value)]
 
 
-_PARTS: dict[str, Callable[[Path, np.random.Generator], Iterator[Row]]] = {
+def _lines(scratch: Path) -> list[Trial]:
+    count, seed = BAD_LINES.value, common.SEED.value
+    return [abuse_inputs.commands(count, seed, JOBS.value, scratch)]
+
+
+_PARTS: dict[str, Callable[[Path], list[Trial]]] = {
     "kills": _kills,
     "disks": _disks,
     "damage": _damage,
     "inputs": _inputs,
+    "lines": _lines,
 }
+# Parts whose trials start processes and wait for them.
+_SIDE_BY_SIDE = ("kills", "disks")
 PARTS = flags.DEFINE_list("parts", list(_PARTS), f"Which of {', '.join(_PARTS)}.")
 for _shared in (common.SEED.name, timing.RESULTS_DIR.name):
     flags.declare_key_flag(_shared)
@@ -94,20 +110,32 @@ def main(arguments: Sequence[str]) -> None:
     unknown = sorted(set(PARTS.value) - set(_PARTS))
     if unknown:
         raise app.UsageError(f"--parts: expected some of {list(_PARTS)}, got {unknown}")
+    logging.set_verbosity(logging.WARNING)  # else JAX tells of absent devices
+    with (
+        tempfile.TemporaryDirectory(prefix="abuse-") as programs,
+        abuse_runs.shared_programs(Path(programs)),
+    ):
+        failed = [_run_part(part) for part in PARTS.value]
+    sys.exit(1 if any(failed) else 0)
+
+
+def _run_part(part: str) -> bool:
+    """Runs a part's trials, writing the report after each; whether one failed."""
     folder = Path(timing.RESULTS_DIR.value)
-    parts = abuse_report.read(folder)
-    for part in PARTS.value:
-        parts[part] = []
-        random = np.random.default_rng(common.SEED.value)
-        with tempfile.TemporaryDirectory(prefix="abuse-") as name:
-            scratch = Path(name)
-            with abuse_runs.shared_programs(scratch):
-                for row in _PARTS[part](scratch, random):
-                    parts[part].append(row)
-                    print(json.dumps(row), flush=True)
-                    abuse_report.write(folder, parts)
-    failed = any(row["failures"] for rows in parts.values() for row in rows)
-    sys.exit(1 if failed else 0)
+    failed = False
+    with tempfile.TemporaryDirectory(prefix="abuse-") as scratch:
+        trials = _PARTS[part](Path(scratch))
+        names = [trial.name for trial in trials]
+        chosen = [trial for trial in trials if re.search(TRIALS.value, trial.name)]
+        jobs = JOBS.value if part in _SIDE_BY_SIDE else 1
+        for row in abuse_trials.each(chosen, jobs, common.SEED.value):
+            found = abuse_report.stamped(row)
+            print(json.dumps(found), flush=True)
+            parts = abuse_report.read(folder)
+            parts[part] = abuse_report.replaced(parts.get(part, ()), found, names)
+            abuse_report.write(folder, parts)
+            failed |= bool(row["failures"])
+    return failed
 
 
 if __name__ == "__main__":

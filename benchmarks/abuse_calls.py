@@ -1,5 +1,6 @@
 """What a call of a public function is, and what may be wrong with one."""
 
+import functools
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
@@ -13,6 +14,12 @@ NOTHING: tuple[Any, ...] = (
     *(None, "text", "", b"bytes", object, [], {}, ()),
     *(1j, np.nan, np.inf, -np.inf),
 )
+
+
+@functools.cache
+def key() -> jax.Array:
+    """Of all draws; made when it is first asked for, which starts JAX."""
+    return jax.random.key(0)
 
 
 class Call(NamedTuple):

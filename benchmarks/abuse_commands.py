@@ -1,6 +1,9 @@
 """Command lines, of which one flag is bad: what the binaries make of them."""
 
+import dataclasses
+import math
 import re
+import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -9,10 +12,12 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from benchmarks.abuse_runs import Case, Run
-from benchmarks.abuse_verdict import REFUSED, RESULT, Verdict
+from benchmarks.abuse_runs import Case, Run, draw_pictures
+from benchmarks.abuse_verdict import LONGER, REFUSED, RESULT, Verdict
+from dipgp.images import load_image, save_image
 
-_PATIENCE = 300.0
+# Longer than any valid line takes, even beside others that compile.
+_PATIENCE = 180.0
 _WORDS = (
     "",
     "text",
@@ -30,26 +35,26 @@ _WORDS = (
 
 
 class BadLine(NamedTuple):
-    """A command line of which one flag is not what it was.
+    """A command line of which one argument is not what it was.
 
     Attributes:
       case: its place in the list of command lines.
-      flag: which.
-      value: what it is now.
+      argument: which, by its place in the line.
+      value: what it is now; of a flag, what follows "=".
     """
 
     case: int
-    flag: str
+    argument: int
     value: str
 
 
-def command_lines(grey: str, colour: str) -> list[Case]:
-    """Valid and small ones, all of whose flags may be broken; another is another line.
+def command_lines(folder: Path) -> list[Case]:
+    """Valid and small ones, all of whose arguments may be broken.
 
     Args:
-      grey: path of a picture.
-      colour: of another.
+      folder: where their pictures go.
     """
+    grey, colour = draw_pictures(folder)
     process = ("--method=gp", "--depth=2", "--sigma=2", "--seed=0", "--tolerance=1e-3")
     network = (
         *("--method=sgd", "--preset=smoke", "--channels=4", "--iterations=4"),
@@ -73,66 +78,110 @@ def command_lines(grey: str, colour: str) -> list[Case]:
         "deblur": [(one, "--blur=gaussian", "--blur_std=1", *process)],
         "demosaic": [(f"--image={colour}", "--pattern=RGGB", *process)],
     }
-    return [
+    found = [
         Case(f"experiments.{name}", name, flags)
         for name, each in lines.items()
         for flags in each
     ]
+    return [*found, *_installed(grey, colour, folder)]
+
+
+def _installed(grey: str, colour: str, folder: Path) -> list[Case]:
+    """Command lines of `dipgp`, which has a parser and checks of its own."""
+    mask, kernel = folder / "mask.png", folder / "kernel.png"
+    hole = np.zeros((32, 32, 1), np.float32)
+    hole[10:16, 8:20] = 1
+    save_image(mask, hole)
+    save_image(kernel, np.ones((3, 5, 1), np.float32))
+    shared = ("--noise=25", "--quality=95", "--seed=0", "--jobs=1")
+    sampled = ("--method=sgld", "--preset=smoke", "--iterations=4", *shared)
+    lines: list[tuple[str, ...]] = [
+        ("denoise", grey, "--method=gp", *shared),
+        ("denoise", colour, *sampled),
+        ("inpaint", grey, f"--mask={mask}", *shared),
+        ("upscale", grey, "--factor=2", "--filter=box", *shared),
+        ("deblur", grey, "--gaussian=1", *shared),
+        ("deblur", grey, "--motion=3", "--angle=30", *shared),
+        ("deblur", grey, f"--kernel={kernel}", *shared),
+    ]
+    # The slash says that it is a folder.
+    told_output = ("--output={}/", "--std={}/std/")
+    return [
+        Case("dipgp.command", f"dipgp {line[0]}", line, told_output) for line in lines
+    ]
 
 
 def bad_lines(lines: Sequence[Case]) -> SearchStrategy[BadLine]:
-    """Command lines with one flag's value exchanged for something worse."""
-    flags = [
-        (place, flag.split("=")[0].removeprefix("--"))
-        for place, case in enumerate(lines)
-        for flag in case.arguments
+    """Command lines with one argument exchanged for something worse."""
+    places = [
+        (number, place)
+        for number, case in enumerate(lines)
+        for place in range(len(case.arguments))
     ]
     words = st.sampled_from(_WORDS)
     numbers = st.floats().map(str) | st.integers(-(2**40), 2**40).map(str)
     text = st.text("abc,=.-0123456789 ", max_size=4)
-    drawn = st.tuples(st.sampled_from(flags), words | numbers | text)
+    drawn = st.tuples(st.sampled_from(places), words | numbers | text)
     return drawn.map(lambda found: BadLine(*found[0], found[1]))
 
 
 def judge(lines: Sequence[Case], bad: BadLine, folder: Path) -> Verdict:
-    """Runs a command line with one bad flag.
+    """Runs a command line with one bad argument.
 
     Args:
       lines: the valid ones.
-      bad: which flag is exchanged, and for what.
+      bad: which argument is exchanged, and for what.
       folder: of the run; not there yet.
     """
     case = lines[bad.case]
-    prefix = f"--{bad.flag}="
-    arguments = tuple(
-        f"{prefix}{bad.value}" if flag.startswith(prefix) else flag
-        for flag in case.arguments
-    )
-    run = Run(Case(case.module, case.methods, arguments), folder)
+    arguments = list(case.arguments)
+    flag, is_flag, valid = arguments[bad.argument].rpartition("=")
+    arguments[bad.argument] = f"{flag}{is_flag}{bad.value}"
+    run = Run(dataclasses.replace(case, arguments=tuple(arguments)), folder)
     status = run.wait(_PATIENCE)
-    said = run.said()
     if status is None:
-        run.signal(9)
-        return Verdict("a hang", said[-500:])
+        return _stop(run, valid, bad.value)
+    said = run.said()
+    told = f"{' '.join(arguments)}: {said[-1500:]}"
     if "Traceback" in said:
-        return Verdict("a traceback", said[-1500:])
-    if status in (0, 1):
-        finite = _is_finite(folder)
-        return Verdict(RESULT if finite else "a damaged result", said[-500:])
-    if status != 2:
-        return Verdict(f"exit status {status}", said[-500:])
-    if re.search(rf"\b{bad.flag}", said) is None:
-        return Verdict("a refusal that does not name the flag", said[-500:])
-    return Verdict(REFUSED, said[-500:])
+        return Verdict("a traceback", told)
+    if status in (0, 1) and any(folder.rglob("*.png")):
+        return Verdict(RESULT if _is_finite(folder) else "a damaged result", told)
+    if status not in (1, 2):
+        return Verdict(f"exit status {status}", told)
+    # Arguments without a name are the restoration and its picture.
+    name = flag.removeprefix("--") if is_flag else "restoration|picture"
+    if re.search(rf"\b({name})", said) is None:
+        return Verdict("a refusal that does not name the argument", told)
+    return Verdict(REFUSED, told)
+
+
+def _stop(run: Run, valid: str, value: str) -> Verdict:
+    """Ends a run that goes on, and says whether it was asked to take that long."""
+    run.signal(signal.SIGTERM)
+    status = run.wait(_PATIENCE)
+    run.signal(signal.SIGKILL)
+    if status is not None and _is_more(value, valid):
+        return Verdict(LONGER, run.said()[-500:])
+    return Verdict("a hang", run.said()[-500:])
+
+
+def _is_more(value: str, valid: str) -> bool:
+    try:
+        return math.isfinite(float(value)) and float(value) > float(valid)
+    except ValueError:
+        return False
 
 
 def _is_finite(folder: Path) -> bool:
-    """Whether all arrays that a run has written are finite, and its pictures there."""
-    arrays = list(folder.rglob("*.npz"))
-    finite = all(
-        np.isfinite(array).all() for path in arrays for array in _arrays(path).values()
+    """Whether all arrays that a run has written are finite, and its pictures whole."""
+    for path in folder.rglob("*.png"):
+        load_image(path)
+    return all(
+        np.isfinite(array).all()
+        for path in folder.rglob("*.npz")
+        for array in _arrays(path).values()
     )
-    return finite and any(folder.rglob("restored*.png"))
 
 
 def _arrays(path: Path) -> Mapping[str, np.ndarray]:

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from PIL import Image
 
-from benchmarks.abuse_report import Row
+from benchmarks.abuse_trials import Row, Trial, row
 from dipgp.images import load_image
 from dipgp.inference.checkpoint import CheckpointError, Checkpoints
 from experiments.cells import Cells
@@ -20,23 +20,28 @@ from experiments.common import UserError
 
 # Formats with a checksum of the pixels: there damage is seen, or changes no pixel.
 _CHECKED = ("PNG",)
+_PICKLES = "pickles in the place of files"
 _FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP")
 
 
-def trials(folder: Path, times: int, random: np.random.Generator) -> Iterator[Row]:
+def trials(folder: Path, times: int) -> list[Trial]:
     """All damage.
 
     Args:
       folder: where to; made.
       times: damaged files of each kind.
-      random: of the damage.
     """
     folder.mkdir(parents=True)
-    yield checkpoints(folder / "checkpoints", times, random)
-    yield cells(folder / "cells.json", times, random)
-    for kind in _FORMATS:
-        yield pictures(folder, kind, times, random)
-    yield pickles(folder)
+    kept = folder / "checkpoints"
+    return [
+        Trial("checkpoints", functools.partial(checkpoints, kept, times)),
+        Trial("kept cells", functools.partial(cells, folder / "cells.json", times)),
+        *[
+            Trial(f"{kind} pictures", functools.partial(pictures, folder, kind, times))
+            for kind in _FORMATS
+        ],
+        Trial(_PICKLES, lambda _: pickles(folder)),
+    ]
 
 
 def damaged(content: bytes, times: int, random: np.random.Generator) -> Iterator[bytes]:
@@ -83,7 +88,7 @@ def checkpoints(folder: Path, times: int, random: np.random.Generator) -> Row:
     if outcome is not None:
         failures.append(f"both steps cut off: {outcome}")
     told = f"{passed_over} passed over for the step before; none left: refused"
-    return _row("checkpoints", times, told, failures)
+    return row("checkpoints", times, told, failures)
 
 
 def cells(path: Path, times: int, random: np.random.Generator) -> Row:
@@ -108,7 +113,7 @@ def cells(path: Path, times: int, random: np.random.Generator) -> Row:
         else:
             if found != {"x": [1.25, 2.5]}:
                 failures.append(f"read {found}")
-    return _row("kept cells", times, f"{refused} refused", failures)
+    return row("kept cells", times, f"{refused} refused", failures)
 
 
 def pictures(folder: Path, kind: str, times: int, random: np.random.Generator) -> Row:
@@ -140,7 +145,7 @@ def pictures(folder: Path, kind: str, times: int, random: np.random.Generator) -
                 if kind in _CHECKED:
                     failures.append("another picture than was saved, without a word")
     told = f"{refused} refused by name, {changed} read as another picture"
-    return _row(f"{kind} pictures", times, told, failures)
+    return row(f"{kind} pictures", times, told, failures)
 
 
 class _Trap:
@@ -178,7 +183,7 @@ def pickles(folder: Path) -> Row:
                 failures.append(f"{name} as {reader}: {outcome}")
     if sprung.exists():
         failures.append("a file was unpickled")
-    return _row("pickles in the place of files", 6, "6 refused", failures)
+    return row(_PICKLES, 6, "6 refused", failures)
 
 
 def _refusal(
@@ -192,10 +197,6 @@ def _refusal(
     except Exception as error:
         return repr(error)
     return "it was accepted"
-
-
-def _row(trial: str, times: int, outcome: str, failures: list[str]) -> Row:
-    return {"trial": trial, "times": times, "outcome": outcome, "failures": failures}
 
 
 def _mute(news: str, fraction: float | None = None) -> None:

@@ -1,6 +1,7 @@
 """Folders that fill up, cannot be written to, vanish or are another's; SIGTERM."""
 
 import contextlib
+import functools
 import os
 import shutil
 import signal
@@ -8,14 +9,14 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks import abuse_runs
-from benchmarks.abuse_report import Row
 from benchmarks.abuse_runs import Case, Run
+from benchmarks.abuse_trials import Row, Trial, row
 
 # In kilobytes: for a lock file, a checkpoint, two, some results, all but the last.
 _DISKS = (4, 128, 384, 512, 640)
@@ -23,16 +24,13 @@ _ENOUGH = 16_384
 _PATIENCE = 300.0
 
 
-def trials(
-    case: Case, folder: Path, terms: int, random: np.random.Generator
-) -> Iterator[Row]:
+def trials(case: Case, folder: Path, terms: int) -> list[Trial]:
     """All that may happen to a run's folder, and to the run from outside.
 
     Args:
-      case: a run that writes checkpoints and has one picture.
+      case: a run that writes checkpoints and has one picture; is run undisturbed first.
       folder: where to; made.
       terms: how many SIGTERMs at random moments.
-      random: of the moments.
     """
     folder.mkdir(parents=True)
     whole = folder / "whole"
@@ -42,15 +40,23 @@ def trials(
     status = undisturbed.wait(_PATIENCE)
     assert status == 0, undisturbed.said()
     duration = time.monotonic() - begun
-    yield _terminated(case, folder / "terminated", whole, terms, duration, random)
-    yield _held(case, folder / "held", whole)
-    yield _vanished(case, folder / "vanished", whole)
-    yield _immutable(case, folder / "immutable", whole)
-    if may_mount():
-        yield _read_only(case, folder / "read-only")
-        yield _full(case, folder / "full", whole)
-    else:
-        yield _left_out("full disks, a read-only file system", "mounting is refused")
+    mounted = may_mount()
+
+    def trial(name: str, do: Callable[..., Row], *more: object) -> Trial:
+        cut = folder / "-".join(name.split())
+        return Trial(name, functools.partial(do, name, case, cut, whole, *more))
+
+    def on_disk(name: str, do: Callable[..., Row], *more: object) -> Trial:
+        return trial(name, do if mounted else _not_mounted, *more)
+
+    return [
+        trial("SIGTERM at random moments", _terminated, terms, duration),
+        trial("two processes on one folder, the first then killed", _held),
+        trial("the folder vanishes", _vanished),
+        trial("the folder cannot be written to any more", _immutable),
+        on_disk("a read-only file system", _read_only),
+        *[on_disk(f"a full disk of {size} KB", _full, size) for size in _DISKS],
+    ]
 
 
 def may_mount() -> bool:
@@ -109,6 +115,7 @@ def _resumed(case: Case, cut: Path, whole: Path) -> list[str]:
 
 
 def _terminated(
+    name: str,
     case: Case,
     cut: Path,
     whole: Path,
@@ -136,20 +143,14 @@ def _terminated(
             failures.append(f"exit status {status}: {run.said()[-2000:]}")
             break
     failures += _resumed(case, cut, whole)
-    return {
-        "trial": "SIGTERM at random moments",
-        "times": told + before,
-        "outcome": f"{told} said how to go on, {before} came before the program began, "
-        f"{ended} runs ended in between",
-        "failures": failures,
-    }
+    outcome = (
+        f"{told} said how to go on, {before} came before the program began, {ended} "
+        "runs ended in between"
+    )
+    return row(name, told + before, outcome, failures)
 
 
-def _left_out(trial: str, why: str) -> Row:
-    return {"trial": trial, "times": 0, "outcome": f"left out: {why}", "failures": []}
-
-
-def _held(case: Case, cut: Path, whole: Path) -> Row:
+def _held(name: str, case: Case, cut: Path, whole: Path, _: object) -> Row:
     first = _begun(case, cut)
     second = Run(case, cut, "--resume")
     failures = []
@@ -159,12 +160,7 @@ def _held(case: Case, cut: Path, whole: Path) -> Row:
     first.signal(signal.SIGKILL)
     first.wait(_PATIENCE)
     failures += _resumed(case, cut, whole)
-    return {
-        "trial": "two processes on one folder, the first then killed",
-        "times": 1,
-        "outcome": "the second refused, the third took over",
-        "failures": failures,
-    }
+    return row(name, 1, "the second refused, the third took over", failures)
 
 
 def _begun(case: Case, cut: Path) -> Run:
@@ -175,7 +171,7 @@ def _begun(case: Case, cut: Path) -> Run:
     return run
 
 
-def _vanished(case: Case, cut: Path, whole: Path) -> Row:
+def _vanished(name: str, case: Case, cut: Path, whole: Path, _: object) -> Row:
     run = _begun(case, cut)
     while cut.exists():
         shutil.rmtree(cut, ignore_errors=True)
@@ -187,34 +183,29 @@ def _vanished(case: Case, cut: Path, whole: Path) -> Row:
     else:
         outcome = "one sentence"
         failures = complaint(run, str(cut)) + _resumed(case, cut, whole)
-    return {
-        "trial": "the folder vanishes",
-        "times": 1,
-        "outcome": outcome,
-        "failures": failures,
-    }
+    return row(name, 1, outcome, failures)
 
 
-def _immutable(case: Case, cut: Path, whole: Path) -> Row:
+def _immutable(name: str, case: Case, cut: Path, whole: Path, _: object) -> Row:
     run = _begun(case, cut)
-    folders = [str(path) for path in (cut, *cut.rglob("*")) if path.is_dir()]
+    # Hidden ones come and go.
+    folders = [str(path) for path in (cut, *cut.rglob("[!.]*")) if path.is_dir()]
     done = subprocess.run(["chattr", "+i", *folders], capture_output=True, check=False)
     status = run.wait(_PATIENCE)
-    trial = "the folder cannot be written to any more"
+    subprocess.run(["chattr", "-i", *folders], capture_output=True, check=False)
     if done.returncode != 0:
-        return _left_out(trial, "chattr +i is refused")
-    subprocess.run(["chattr", "-i", *folders], check=True)
-    failures = complaint(run, str(cut), "--resume") if status != 0 else []
-    failures += _resumed(case, cut, whole)
-    return {
-        "trial": trial,
-        "times": 1,
-        "outcome": "one sentence, and right when resumed",
-        "failures": failures,
-    }
+        return row(name, 0, "left out: chattr +i is refused", [])
+    if status == 0:
+        return row(name, 0, "not tried: the run had ended", [])
+    failures = complaint(run, str(cut), "--resume") + _resumed(case, cut, whole)
+    return row(name, 1, "one sentence, and right when resumed", failures)
 
 
-def _read_only(case: Case, disk: Path) -> Row:
+def _not_mounted(name: str, *_: object) -> Row:
+    return row(name, 0, "left out: mounting is refused", [])
+
+
+def _read_only(name: str, case: Case, disk: Path, *_: object) -> Row:
     with tmpfs(disk, _ENOUGH):
         _mount(disk, "-o", "remount,ro")
         run = Run(case, disk / "run", log=disk.with_suffix(".log"))
@@ -222,33 +213,20 @@ def _read_only(case: Case, disk: Path) -> Row:
         failures = complaint(run, str(disk / "run"), "Read-only")
         if status != 2:
             failures.append(f"exit status {status}")
-    return {
-        "trial": "a read-only file system",
-        "times": 1,
-        "outcome": "refused",
-        "failures": failures,
-    }
+    return row(name, 1, "refused", failures)
 
 
-def _full(case: Case, disk: Path, whole: Path, sizes: Sequence[int] = _DISKS) -> Row:
-    failures, gave_up = [], 0
-    for kilobytes in sizes:
-        place = disk / str(kilobytes)
-        with tmpfs(place, kilobytes):
-            run = Run(case, place / "run", log=disk / f"{kilobytes}.log")
-            status = run.wait(_PATIENCE)
-            if status != 0:
-                gave_up += 1
-                words = (str(place / "run"), "No space left")
-                failures += [f"{kilobytes} KB: {f}" for f in complaint(run, *words)]
-                hidden = abuse_runs.left_behind(place)
-                failures += [f"{kilobytes} KB: left behind: {h}" for h in hidden]
-            _mount(place, "-o", f"remount,size={_ENOUGH}k")
-            resumed = _resumed(case, place / "run", whole)
-            failures += [f"{kilobytes} KB: {failure}" for failure in resumed]
-    return {
-        "trial": f"full disks of {sizes[0]} to {sizes[-1]} KB",
-        "times": len(sizes),
-        "outcome": f"{gave_up} ended in one sentence; all right when resumed with room",
-        "failures": failures,
-    }
+def _full(
+    name: str, case: Case, disk: Path, whole: Path, kilobytes: int, _: object
+) -> Row:
+    failures, outcome = [], "there was room"
+    with tmpfs(disk, kilobytes):
+        run = Run(case, disk / "run", log=disk.with_suffix(".log"))
+        if run.wait(_PATIENCE) != 0:
+            outcome = "one sentence"
+            failures += complaint(run, str(disk / "run"), "No space left")
+            hidden = abuse_runs.left_behind(disk)
+            failures += [f"left behind: {hidden}"] if hidden else []
+        _mount(disk, "-o", f"remount,size={_ENOUGH}k")
+        failures += _resumed(case, disk / "run", whole)
+    return row(name, 1, f"{outcome}; right when resumed with room", failures)

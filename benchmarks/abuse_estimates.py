@@ -9,14 +9,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from benchmarks.abuse_calls import Call
+from benchmarks.abuse_calls import Call, key
 from dipgp import figures, gp, images, kernels, observations, summaries
 from dipgp.inference import descent, langevin, loop, noisy_adam, schedules, stopping
 from dipgp.observations import Observation, observe
 from dipgp.summaries import calibration, moments
 
 _GRID = (8, 7)
-_KEY = jax.random.key(0)
 _RANDOM = np.random.default_rng(0)
 _IMAGE = _RANDOM.uniform(size=(*_GRID, 1)).astype(np.float32)
 _COLOUR = _RANDOM.uniform(size=(*_GRID, 3)).astype(np.float32)
@@ -144,17 +143,17 @@ def _posteriors() -> list[Call]:
         Call(
             "gp.Posterior.sample",
             posterior.sample,
-            {"key": _KEY, "count": 2, "batch": 1},
+            {"key": key(), "count": 2, "batch": 1},
         ),
         Call(
             "gp.Posterior.variance",
             posterior.variance,
-            {"key": _KEY, "method": "automatic", "solves": 4, "batch": 2},
+            {"key": key(), "method": "automatic", "solves": 4, "batch": 2},
         ),
         Call(
             "gp.Posterior.log_evidence",
             evenly.log_evidence,
-            {"key": _KEY, "method": "automatic", "probes": 2, "steps": 4},
+            {"key": key(), "method": "automatic", "probes": 2, "steps": 4},
         ),
         _call(gp.condition_matrix, covariance=matrix, **seen),
         _call(gp.condition_features, features=matrix, **seen),
@@ -171,7 +170,7 @@ def _posteriors() -> list[Call]:
                 "max_iterations": 100,
             },
         ),
-        _call(gp.draw_prior, key=_KEY, covariance=k, grid=_GRID, count=2, reach=10),
+        _call(gp.draw_prior, key=key(), covariance=k, grid=_GRID, count=2, reach=10),
         _call(gp.find_reach, covariance=k, grid=_GRID),
     ]
 
@@ -197,7 +196,7 @@ def _hyperparameters() -> list[Call]:
             start={"sigma": 2.0},
             observation=seen,
             fit_noise=False,
-            key=_KEY,
+            key=key(),
             probes=2,
             steps=4,
             max_evaluations=3,
@@ -274,9 +273,9 @@ def _pictures() -> list[Call]:
         _call(images.load_image, path="absent.png"),
         _call(images.load_mask, path="absent.png"),
         _call(
-            images.add_noise, "image", key=_KEY, image=_IMAGE, noise_std=0.1, clip=True
+            images.add_noise, "image", key=key(), image=_IMAGE, noise_std=0.1, clip=True
         ),
-        _call(images.drop_pixels, key=_KEY, shape=_GRID, drop_fraction=0.5),
+        _call(images.drop_pixels, key=key(), shape=_GRID, drop_fraction=0.5),
         _call(images.sample_image, name="camera"),
         _call(figures.panels, images=titled, errors=titled, height=1.0),
         _call(figures.overview, images=titled, deviations=titled, height=1.0),
@@ -305,7 +304,7 @@ def _inference() -> list[Call]:
         @functools.wraps(make)
         def step(**arguments: Any) -> Any:
             method = make(log_density, **arguments)
-            return method.step(_KEY, method.init(start))
+            return method.step(key(), method.init(start))
 
         return step
 
@@ -313,7 +312,7 @@ def _inference() -> list[Call]:
         @functools.wraps(make)
         def step(**arguments: Any) -> Any:
             method = descent.descend(log_density, make(**arguments))
-            return method.step(_KEY, method.init(start))
+            return method.step(key(), method.init(start))
 
         return step
 
@@ -324,7 +323,7 @@ def _inference() -> list[Call]:
     def planned(**arguments: Any) -> Any:
         method = langevin.sgld(log_density, 0.1)
         plan = loop.Plan(fit=lambda output: output.sum(), **arguments)
-        begun = loop.begin(method, start, _KEY, jax.ShapeDtypeStruct((3,), np.float32))
+        begun = loop.begin(method, start, key(), jax.ShapeDtypeStruct((3,), np.float32))
         return loop.step(method, plan, begun)[1]
 
     return [
@@ -385,6 +384,6 @@ def _rules() -> list[Call]:
         _call(
             watched(stopping.exponential_variance), weight=0.1, patience=3, warm_up=2
         ),
-        _call(stopping.hold_out, key=_KEY, mask=_MASK, fraction=0.2),
+        _call(stopping.hold_out, key=key(), mask=_MASK, fraction=0.2),
         _call(stopping.gap_to_best, psnr_trace=np.arange(5.0), iteration=2),
     ]

@@ -4,15 +4,13 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import numpy as np
 
-from benchmarks.abuse_calls import Call
+from benchmarks.abuse_calls import Call, key
 from dipgp import architecture, kernels, networks
 from dipgp.architecture import sizes
 
 _GRID = (6, 5)
-_KEY = jax.random.key(0)
 
 
 def at_lags(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -195,8 +193,8 @@ def _readings() -> list[Call]:
 def _networks() -> list[Call]:
     net = architecture.conv_net(1, channels=4, input_channels=4)
     built = networks.build(net)
-    z = networks.uniform_input(_KEY, _GRID, 4)
-    variables = built.init(_KEY, z)
+    z = networks.uniform_input(key(), _GRID, 4)
+    variables = built.init(key(), z)
     grid = {"grid": _GRID, "channels": 4}
     white = functools.partial(networks.uniform_input, grid=(11, 10), channels=4)
     return [
@@ -210,7 +208,7 @@ def _networks() -> list[Call]:
                 "forward_differentiable": False,
             },
         ),
-        Call("networks.Network.init", built.init, {"key": _KEY, "z": np.asarray(z)}),
+        Call("networks.Network.init", built.init, {"key": key(), "z": np.asarray(z)}),
         Call(
             "networks.Network.apply",
             built.apply,
@@ -220,12 +218,12 @@ def _networks() -> list[Call]:
         Call(
             "networks.uniform_input",
             networks.uniform_input,
-            {"key": _KEY, **grid, "scale": 0.1},
+            {"key": key(), **grid, "scale": 0.1},
         ),
         Call(
             "networks.gaussian_input",
             networks.gaussian_input,
-            {"key": _KEY, **grid, "sigma": 1.0},
+            {"key": key(), **grid, "sigma": 1.0},
         ),
         Call("networks.meshgrid_input", networks.meshgrid_input, {"grid": _GRID}),
         Call("networks.interior", networks.interior, {"net": net}),
@@ -233,7 +231,7 @@ def _networks() -> list[Call]:
             "networks.estimate_covariance",
             functools.partial(networks.estimate_covariance, input=white),
             {
-                "key": _KEY,
+                "key": key(),
                 "net": net,
                 "lags": np.array([[0, 0], [0, 1]]),
                 "draws": 2,

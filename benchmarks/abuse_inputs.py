@@ -1,14 +1,15 @@
 """One bad argument at a time: what public functions make of it."""
 
+import concurrent.futures
 import contextlib
 import faulthandler
-import itertools
+import functools
 import re
 import signal
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -19,10 +20,15 @@ import numpy as np
 from hypothesis.strategies import SearchStrategy
 
 import dipgp
-from benchmarks import abuse_commands, abuse_estimates, abuse_functions, abuse_runs
+from benchmarks import (
+    abuse_commands,
+    abuse_estimates,
+    abuse_functions,
+    abuse_workers,
+)
 from benchmarks.abuse_calls import BadInput, Call, bad_inputs
-from benchmarks.abuse_report import Row
-from benchmarks.abuse_verdict import REFUSED, RESULT, Verdict
+from benchmarks.abuse_trials import Row, Trial, row
+from benchmarks.abuse_verdict import LONGER, REFUSED, RESULT, Verdict
 
 _PATIENCE = 60  # seconds
 # What an argument is called where it is handed on, or in words.
@@ -49,41 +55,60 @@ _MEANINGS = {
 _LIBRARY = str(Path(dipgp.__file__).parent)
 
 
-def functions(count: int, seed: int) -> Row:
-    """Calls public functions with a bad argument each, so many times."""
-    calls = by_name([*abuse_functions.calls(), *abuse_estimates.calls()])
-    return _tried(
-        f"calls of {len(calls)} public functions",
-        bad_inputs(calls),
-        lambda bad: judge(calls[bad.call], bad),
-        count,
-        seed,
-    )
+def functions(count: int, seed: int, jobs: int) -> Trial:
+    """Calls of public functions with a bad argument each.
+
+    Args:
+      count: of them.
+      seed: of what is drawn.
+      jobs: calls at a time.
+    """
+    name = f"calls of {len(_calls())} public functions"
+
+    def run(_: np.random.Generator) -> Row:
+        bad = drawn(bad_inputs(_calls()), count, seed)
+        prepare = functools.partial(_judge_of, bad)
+        return _counted(name, bad, abuse_workers.verdicts(prepare, count, jobs))
+
+    return Trial(name, run)
 
 
-def commands(count: int, seed: int, scratch: Path) -> Row:
-    """Runs command lines with a bad flag each, so many times."""
-    lines = abuse_commands.command_lines(*abuse_runs.draw_pictures(scratch))
-    folders = (scratch / f"line-{number}" for number in itertools.count())
-    return _tried(
-        f"command lines of {len(lines)} kinds",
-        abuse_commands.bad_lines(lines),
-        lambda bad: abuse_commands.judge(lines, bad, next(folders)),
-        count,
-        seed,
-    )
+def commands(count: int, seed: int, jobs: int, folder: Path) -> Trial:
+    """Command lines with a bad argument each.
+
+    Args:
+      count: of them.
+      seed: of what is drawn.
+      jobs: lines at a time.
+      folder: of what they read and write.
+    """
+    lines = abuse_commands.command_lines(folder)
+    name = f"command lines of {len(lines)} kinds"
+
+    def run(_: np.random.Generator) -> Row:
+        bad = drawn(abuse_commands.bad_lines(lines), count, seed)
+        folders = [folder / f"line-{number}" for number in range(count)]
+        judge = functools.partial(abuse_commands.judge, lines)
+        with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+            return _counted(name, bad, list(pool.map(judge, bad, folders)))
+
+    return Trial(name, run)
 
 
-def _tried(
-    trial: str,
-    strategy: SearchStrategy[Any],
-    judge: Callable[[Any], Verdict],
-    count: int,
-    seed: int,
-) -> Row:
-    """Draws bad inputs and counts the verdicts."""
-    kinds: Counter[str] = Counter()
-    failures: dict[tuple[object, ...], str] = {}
+@functools.cache
+def _calls() -> Mapping[str, Call]:
+    return by_name([*abuse_functions.calls(), *abuse_estimates.calls()])
+
+
+def _judge_of(bad: Sequence[BadInput]) -> Callable[[int], Verdict]:
+    """What judges each of some calls by its number."""
+    calls = _calls()
+    return lambda number: judge(calls[bad[number].call], bad[number])
+
+
+def drawn(strategy: SearchStrategy[Any], count: int, seed: int) -> list[Any]:
+    """So many examples, always the same ones."""
+    found: list[Any] = []
 
     @hypothesis.seed(seed)
     @hypothesis.settings(
@@ -95,21 +120,23 @@ def _tried(
     )
     @hypothesis.given(strategy)
     def draw(bad: Any) -> None:
-        verdict = judge(bad)
-        kinds[verdict.kind] += 1
-        if not verdict.accepted:
-            told = " ".join(verdict.told.split())[-300:]
-            failures.setdefault((*bad[:2], verdict.kind), f"{bad!r:.200}: {told}")
+        found.append(bad)
 
     draw()
+    return found
+
+
+def _counted(name: str, bad: Sequence[Any], verdicts: Sequence[Verdict]) -> Row:
+    """How many ended in which way, and what did not end as it should, once each."""
+    kinds = Counter(verdict.kind for verdict in verdicts)
+    failures: dict[tuple[object, ...], str] = {}
+    for each, verdict in zip(bad, verdicts, strict=True):
+        if not verdict.accepted:
+            told = " ".join(verdict.told.split())[-300:]
+            place = (*each[:2], verdict.kind)
+            failures.setdefault(place, f"{verdict.kind}: {each!r:.200}: {told}")
     outcome = ", ".join(f"{kinds[kind]} {kind}" for kind in sorted(kinds))
-    words = [f"{kind}: {told}" for (*_, kind), told in failures.items()]
-    return {
-        "trial": trial,
-        "times": kinds.total(),
-        "outcome": outcome,
-        "failures": words,
-    }
+    return row(name, len(bad), outcome, list(failures.values()))
 
 
 def judge(call: Call, bad: BadInput) -> Verdict:
@@ -126,12 +153,18 @@ def judge(call: Call, bad: BadInput) -> Verdict:
             found = call.function(**arguments)
             finite = _is_finite(found)
     except TimeoutError as error:
-        return Verdict("a hang", str(error))
+        longer = _is_more(bad.value, call.arguments[bad.argument])
+        return Verdict(LONGER if longer else "a hang", str(error))
     except Exception as error:
         return _refusal(error, bad.argument)
     if finite or bad.argument in call.passes_on:
         return Verdict(RESULT)
     return Verdict("a result that is not finite")
+
+
+def _is_more(value: Any, valid: Any) -> bool:
+    """Whether a whole number stands in the place of a smaller one."""
+    return type(value) is int and type(valid) is int and value > valid
 
 
 @contextlib.contextmanager

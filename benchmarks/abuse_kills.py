@@ -1,18 +1,38 @@
 """SIGKILL at random moments: a run that goes on ends as one that was left alone."""
 
 import contextlib
+import functools
 import signal
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks import abuse_runs
-from benchmarks.abuse_report import Row
 from benchmarks.abuse_runs import Case, Run
+from benchmarks.abuse_trials import Row, Trial, row
 
 # No run under test takes longer, even beside others.
 _PATIENCE = 300.0
+
+
+def trials(cases: Sequence[Case], kills: int, folder: Path) -> list[Trial]:
+    """One of each case.
+
+    Args:
+      cases: what to run.
+      kills: in all, shared out over the cases; those that get none are left out.
+      folder: where to.
+    """
+    found = []
+    for number, case in enumerate(cases):
+        # The first ones take one more where the number does not divide.
+        count = (kills + len(cases) - 1 - number) // len(cases)
+        if count:
+            do = functools.partial(kill, case, count, folder / str(number))
+            found.append(Trial(str(case), do))
+    return found
 
 
 def kill(case: Case, count: int, folder: Path, random: np.random.Generator) -> Row:
@@ -41,12 +61,7 @@ def kill(case: Case, count: int, folder: Path, random: np.random.Generator) -> R
         in_silence = time.monotonic() - begun
         if (status := run.wait(_PATIENCE)) != 0:
             told = f"undisturbed: exit status {status}: {run.said()}"
-            return {
-                "trial": str(case),
-                "times": 0,
-                "outcome": "not tried",
-                "failures": [told],
-            }
+            return row(str(case), 0, "not tried", [told])
         duration = time.monotonic() - begun
     if changed := abuse_runs.differences(folder / "first", whole):
         failures.append(f"two undisturbed runs differ in {changed}")
@@ -64,7 +79,8 @@ def kill(case: Case, count: int, folder: Path, random: np.random.Generator) -> R
             status = run.wait(duration * random.uniform())
         if status is None:
             run.signal(signal.SIGKILL)
-            assert run.wait() == -signal.SIGKILL
+            status = run.wait()  # which may have ended by itself just then
+        if status == -signal.SIGKILL:
             killed += 1
             in_advance += bool(_written(cut))
             continue
@@ -78,13 +94,11 @@ def kill(case: Case, count: int, folder: Path, random: np.random.Generator) -> R
         if killed >= count:
             break
         cut = folder / f"cut-{ended}"
-    return {
-        "trial": str(case),
-        "times": killed,
-        "outcome": f"{in_advance} came once something was written; {ended} runs ended, "
-        f"undisturbed in {duration:.0f} s",
-        "failures": failures,
-    }
+    told = (
+        f"{in_advance} came once something was written; {ended} runs ended, "
+        f"undisturbed in {duration:.0f} s"
+    )
+    return row(str(case), killed, told, failures)
 
 
 def _written(folder: Path) -> set[tuple[str, int]]:

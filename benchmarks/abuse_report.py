@@ -1,19 +1,21 @@
 """The report of what was tried, how often, and what did not stand."""
 
+import datetime
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmarks import timing
-
-Row = dict[str, object]
+from benchmarks.abuse_trials import Row
 
 _FILE = "abuse"
 _TITLES = {
     "kills": "SIGKILL at random moments",
     "disks": "Disks, folders and SIGTERM",
     "damage": "Damaged files",
-    "inputs": "Bad inputs",
+    "inputs": "Bad arguments of functions",
+    "lines": "Bad arguments of command lines",
 }
 
 
@@ -21,6 +23,26 @@ def read(folder: Path) -> dict[str, list[Row]]:
     """The rows of earlier runs, by part; none where there is no report."""
     path = folder / f"{_FILE}.json"
     return json.loads(path.read_text())["parts"] if path.exists() else {}
+
+
+def replaced(rows: Sequence[Row], found: Row, names: Sequence[str]) -> list[Row]:
+    """Rows in the order of their trials, with one in the place of its last.
+
+    Args:
+      rows: of earlier runs; those of trials that are no more are dropped.
+      found: the new one.
+      names: of a part's trials.
+    """
+    by_name = {row["trial"]: row for row in (*rows, found)}
+    return [by_name[name] for name in names if name in by_name]
+
+
+def stamped(row: Row) -> Row:
+    """A row that says when, of which state and on how large a machine it was found."""
+    cores = len(os.sched_getaffinity(0))
+    today = datetime.date.today().isoformat()
+    when = f"{today}, commit {timing.commit()}, {cores} cores"
+    return {**row, "when": when}
 
 
 def write(folder: Path, parts: Mapping[str, Sequence[Row]]) -> None:
@@ -32,6 +54,7 @@ def write(folder: Path, parts: Mapping[str, Sequence[Row]]) -> None:
             "times": row["times"],
             "failures": len(_failures(row)),
             "outcome": row["outcome"],
+            "when": row["when"],
         }
         for part in _TITLES
         for row in parts.get(part, ())

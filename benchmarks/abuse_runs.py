@@ -1,15 +1,9 @@
-"""Runs under test: small command lines, their processes, and what they leave behind.
-
-Processes are forked from one that has imported what all of them need and has not yet
-started JAX. Each is a process of its own, which signals reach and kill like any other,
-a second after it was asked for instead of after five.
-"""
+"""Runs under test: small command lines, their processes, and what they leave behind."""
 
 import contextlib
 import dataclasses
 import itertools
 import json
-import multiprocessing
 import os
 import runpy
 import sys
@@ -18,17 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.abuse_processes import Forked
 from dipgp.images import save_image
 
-# What the runs import, but for the binaries, whose flags are defined when they start,
-# and for blackjax, which starts JAX.
-_PRELOADED = (
-    "dipgp.figures",
-    "experiments.architectures_cases",
-    "experiments.image_tasks",
-    "scipy.optimize",
-    "skimage.metrics",
-)
 # Names that say when and where, and nothing of the results.
 _IDLE = (
     "checksum",
@@ -52,11 +38,13 @@ class Case:
       module: the binary.
       methods: those that it runs, for the report.
       arguments: its flags, but for the output's folder.
+      told_output: the flags that say where that is, with {} in its place.
     """
 
     module: str
     methods: str
     arguments: tuple[str, ...]
+    told_output: tuple[str, ...] = ("--output_dir={}",)
 
     def __str__(self) -> str:
         return f"{self.module.removeprefix('experiments.')}: {self.methods}"
@@ -177,7 +165,7 @@ def shared_programs(scratch: Path) -> Iterator[None]:
                 os.environ[name] = value
 
 
-class Run:
+class Run(Forked):
     """A process under test.
 
     Attributes:
@@ -199,36 +187,13 @@ class Run:
         """
         number = next(self._started)
         self.log = log or output_dir.parent / f"{output_dir.name}-{number}.log"
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload([*_PRELOADED])
-        arguments = [*case.arguments, f"--output_dir={output_dir}", *more]
-        self._process = context.Process(
-            target=_enter, args=(case.module, arguments, str(self.log))
-        )
-        self._process.start()
-
-    @property
-    def pid(self) -> int:
-        """The process."""
-        assert self._process.pid is not None
-        return self._process.pid
-
-    def wait(self, seconds: float | None = None) -> int | None:
-        """Its exit status, a signal's number less than 0, or None where it goes on.
-
-        Args:
-          seconds: to wait at most.
-        """
-        self._process.join(seconds)
-        return self._process.exitcode
-
-    def signal(self, number: int) -> None:
-        """Sends it a signal."""
-        os.kill(self.pid, number)
+        told = [flag.format(output_dir) for flag in case.told_output]
+        arguments = [*case.arguments, *told, *more]
+        super().__init__(_enter, case.module, arguments, str(self.log))
 
     def said(self) -> str:
         """What it has said so far."""
-        return self.log.read_text() if self.log.exists() else ""
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
 
 
 def _enter(module: str, arguments: list[str], log: str) -> None:

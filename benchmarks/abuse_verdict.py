@@ -3,6 +3,7 @@
 import dataclasses
 
 REFUSED, RESULT = "refused by name", "a finite result"
+LONGER = "longer work, as asked for"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -10,7 +11,8 @@ class Verdict:
     """What became of a call.
 
     Attributes:
-      kind: `REFUSED` and `RESULT` are as they should be; what else there is, is not.
+      kind: `REFUSED`, `RESULT` and `LONGER` (a valid number, but of more work than is
+        waited for) are as they should be; what else there is, is not.
       told: the last line of the traceback, and where it arose.
     """
 
@@ -20,4 +22,4 @@ class Verdict:
     @property
     def accepted(self) -> bool:
         """Whether that is kind to who made the mistake."""
-        return self.kind in (REFUSED, RESULT)
+        return self.kind in (REFUSED, RESULT, LONGER)

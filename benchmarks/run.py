@@ -96,7 +96,7 @@ def run_part(part: Part, data: str | None, minutes: float, folder: Path) -> Outc
         begun = time.perf_counter()
         trouble = _call([*command, f"--results_dir={name}"], 60 * minutes)
         seconds = time.perf_counter() - begun
-        when = f"{datetime.date.today().isoformat()}, commit {_commit()}"
+        when = f"{datetime.date.today().isoformat()}, commit {timing.commit()}"
         outcome = Outcome(part, given, seconds, trouble, when=when)
         try:
             record = json.loads((results / f"{part.name}.json").read_text())
@@ -149,7 +149,7 @@ def _end(process: "subprocess.Popen[str]") -> None:
 def write_page(outcomes: Sequence[Outcome], folder: Path) -> str:
     """Writes RESULTS.md and RESULTS.json; gives the former."""
     load = f"{os.getloadavg()[0]:.1f}"  # of the last minute, our own part included
-    facts = timing.environment() | {"commit": _commit(), "load": load}
+    facts = timing.environment() | {"commit": timing.commit(), "load": load}
     where = ", ".join(f"{name} {value}" for name, value in facts.items())
     text = "\n\n".join(
         [
@@ -210,18 +210,6 @@ def read_page(folder: Path) -> list[Outcome]:
             }
             outcomes.append(Outcome(part, tuple(kept["flags"]), **fields))
     return outcomes
-
-
-def _commit() -> str:
-    """Of the checkout that this file is in; "unknown" outside of one."""
-    command = ["git", "rev-parse", "--short", "HEAD"]
-    try:
-        said = subprocess.run(
-            command, cwd=Path(__file__).parent, capture_output=True, text=True
-        )
-    except OSError:
-        return "unknown"
-    return said.stdout.strip() or "unknown"
 
 
 def chosen(only: Sequence[str] | None, skip: Sequence[str]) -> list[Part]:

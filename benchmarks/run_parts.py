@@ -211,12 +211,7 @@ PARTS = (
     Part(
         "abuse",
         "What is mistreated ends in a sentence, never in half a file: failures.",
-        (
-            "--parts=damage,inputs",
-            "--damaged=20",
-            "--bad_inputs=50",
-            "--bad_lines=0",
-        ),
+        ("--parts=damage,inputs", "--damaged=20", "--bad_inputs=50"),
         named_bars("Failures of what is mistreated", ("part", "what"), "failures"),
     ),
     Part(

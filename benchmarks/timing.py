@@ -157,6 +157,18 @@ def environment() -> dict[str, str]:
     }
 
 
+def commit() -> str:
+    """Of the checkout that this file is in; "unknown" outside of one."""
+    command = ["git", "rev-parse", "--short", "HEAD"]
+    try:
+        said = subprocess.run(
+            command, cwd=Path(__file__).parent, capture_output=True, text=True
+        )
+    except OSError:
+        return "unknown"
+    return said.stdout.strip() or "unknown"
+
+
 def _processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()

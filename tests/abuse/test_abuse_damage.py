@@ -17,8 +17,9 @@ ALLOWED = {"benchmarks/abuse_damage.py"}
 
 
 def test_damage_is_seen_in_every_kind_of_file(tmp_path):
-    random = np.random.default_rng(0)
-    for row in abuse_damage.trials(tmp_path / "files", 40, random):
+    for trial in abuse_damage.trials(tmp_path / "files", 40):
+        row = trial.run(np.random.default_rng(0))
+        assert row["trial"] == trial.name
         assert not row["failures"], row["trial"]
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from benchmarks import abuse_estimates, abuse_functions, abuse_inputs
+from benchmarks import abuse_estimates, abuse_functions, abuse_inputs, abuse_runs
 from benchmarks.abuse_calls import BadInput, Call, bad_inputs
 from dipgp import numerics
 
@@ -35,7 +35,18 @@ def test_bad_arguments_are_refused_by_name_or_harmless(bad):
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_bad_arguments_of_all_functions():
-    row = abuse_inputs.functions(300, seed=1)
+    row = abuse_inputs.functions(300, seed=1, jobs=2).run(np.random.default_rng(0))
+    assert row["times"] == 300
+    assert not row["failures"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_bad_arguments_of_command_lines(tmp_path):
+    with abuse_runs.shared_programs(tmp_path):
+        lines = abuse_inputs.commands(30, seed=1, jobs=2, folder=tmp_path)
+        row = lines.run(np.random.default_rng(0))
+    assert row["times"] == 30
     assert not row["failures"]
 
 

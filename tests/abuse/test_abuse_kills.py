@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from benchmarks import abuse_disks, abuse_kills, abuse_runs
+from benchmarks import abuse_disks, abuse_kills, abuse_runs, abuse_trials
 from dipgp.inference.checkpoint import Checkpoints
 
 # Writes checkpoints as fast as it can, each of numbers that say which it is.
@@ -72,7 +72,7 @@ def test_runs_killed_at_random_moments_end_as_if_left_alone(name, cases, tmp_pat
 def test_a_run_whose_folder_is_mistreated_ends_in_a_sentence(cases, tmp_path):
     if not abuse_disks.may_mount():
         pytest.skip("full disks need the right to mount one")
-    random = np.random.default_rng(0)
     case = cases["denoise: psgld"]
-    for row in abuse_disks.trials(case, tmp_path / "runs", 2, random):
+    found = abuse_disks.trials(case, tmp_path / "runs", 2)
+    for row in abuse_trials.each(found, jobs=2, seed=0):
         assert not row["failures"], row["trial"]
