@@ -18,7 +18,6 @@ import jax
 import jax.numpy as jnp
 
 from dipgp import devices, numerics
-from dipgp.architecture.layers import check_positive_integer
 from dipgp.devices import Mesh
 from dipgp.gp import dense, sampling
 from dipgp.gp.conjugate_gradients import MeanSolution
@@ -64,11 +63,12 @@ def deviations(
       (count, C, H, W) in decorrelated channels; spread where a mesh is given.
 
     Raises:
-      ValueError: on a count or batch below 1, or on a count that is no multiple of the
-        devices.
+      ValueError: on a count or batch below 1, on a count that is no multiple of the
+        devices, or on more than there is memory for.
     """
     numerics.check_key("key", key)
-    check_positive_integer("count", count)
+    numerics.check_whole_number("count", count, least=1)
+    numerics.check_sizes("count", (count, len(system.covariances), *system.grid))
     keys = jax.random.split(key, count)
     if mesh is None:
         parts = list(in_batches(system, keys, batch, report))
@@ -135,7 +135,7 @@ def largest_mean(solution: MeanSolution) -> MeanSolution:
 
 def batches(count: int, batch: int) -> Iterator[tuple[int, int]]:
     """Consecutive ranges of at most `batch` that make up `count`."""
-    check_positive_integer("batch", batch)
+    numerics.check_whole_number("batch", batch, least=1)
     for first in range(0, count, batch):
         yield first, min(first + batch, count)
 

@@ -27,7 +27,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from dipgp import numerics
-from dipgp.architecture.layers import check_positive_integer
 from dipgp.gp import dense, dense_through, log_volume, restricted
 from dipgp.gp.colour import decorrelate
 from dipgp.gp.contrasts_through import ContrastsThrough, see_through
@@ -89,8 +88,9 @@ def estimate(
         raise ValueError(
             "key: expected a key for the random signs, got None; try jax.random.key(0)"
         )
-    check_positive_integer("probes", probes)
-    check_positive_integer("steps", steps)
+    for name, count in (("probes", probes), ("steps", steps)):
+        numerics.check_whole_number(name, count, least=1)
+        numerics.check_sizes(name, (count, *system.grid))
     return _lanczos(system, key, probes, steps)
 
 

@@ -25,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dipgp import architecture, numerics
-from dipgp.architecture.layers import check_architecture, check_positive_integer
+from dipgp.architecture.layers import check_architecture
 from dipgp.architecture.sizes import sizes
 from dipgp.networks import correlogram
 from dipgp.networks.build import Network, build
@@ -110,9 +110,8 @@ def estimate_covariance(
     numerics.check_key("key", key)
     check_architecture(net)
     lags = _checked_lags(lags, net.dimensions)
-    check_positive_integer("batch", batch)
-    if not isinstance(draws, int) or draws < 2:
-        raise ValueError(f"draws: expected an integer of at least 2, got {draws!r}")
+    numerics.check_whole_number("batch", batch, least=1)
+    numerics.check_whole_number("draws", draws, least=2, most=numerics.MOST_PIXELS)
     shape = _checked_shape(key, net, input)
     hidden, read_out = net, None
     if integrate_read_out:
@@ -122,7 +121,7 @@ def estimate_covariance(
         read_out,
         input,
         draws,
-        batch,
+        min(batch, draws),
         lags=tuple(map(tuple, [(0,) * net.dimensions, *lags.tolist()])),
         windows=_windows(net, shape, lags, margin),
     )

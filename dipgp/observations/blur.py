@@ -200,8 +200,7 @@ def _checked_kernel(kernel: np.typing.ArrayLike) -> np.ndarray:
             "kernel: expected rows and columns of numbers, got an array of shape "
             f"{table.shape}"
         )
-    if not np.isfinite(table).all():
-        raise ValueError("kernel: expected finite numbers, got NaN or infinity")
+    numerics.check_finite("kernel", table)
     total, size = math.fsum(table.flat), math.fsum(np.abs(table).flat)
     if abs(total) <= table.size * np.finfo(np.float64).eps * size:
         raise ValueError(f"kernel: expected a sum other than 0, got {total:g}")

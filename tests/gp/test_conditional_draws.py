@@ -121,5 +121,9 @@ def test_progress_is_told():
 @pytest.mark.parametrize(("count", "batch", "name"), [(0, 1, "count"), (1, 0, "batch")])
 def test_bad_numbers_are_named(count, batch, name):
     found = posterior("field", random_mask(GRID, 0.5), 0.1)
-    with pytest.raises(ValueError, match=f"{name}: expected an integer"):
+    with pytest.raises(ValueError, match=f"{name}: expected a whole number"):
         found.sample(jax.random.key(0), count, batch=batch)
+    with pytest.raises(ValueError, match="count: expected at most"):
+        found.sample(jax.random.key(0), 2**30)
+    with pytest.raises(TypeError, match=r"key: expected a jax.random.key, got 2"):
+        found.sample(2)

@@ -190,8 +190,9 @@ def test_colours_add_up(x64):
         ({"method": "magic"}, "method: expected one of automatic"),
         ({"method": "torus"}, 'method: expected another than "torus"'),
         ({"method": "lanczos", "key": None}, "key: expected a key"),
-        ({"method": "lanczos", "probes": 0}, "probes: expected an integer"),
-        ({"method": "lanczos", "steps": 0}, "steps: expected an integer"),
+        ({"method": "lanczos", "probes": 2**30}, "probes: expected at most 268435456"),
+        ({"method": "lanczos", "probes": 0}, "probes: expected a whole number"),
+        ({"method": "lanczos", "steps": 0}, "steps: expected a whole number"),
     ],
 )
 def test_bad_input_is_named(settings, complaint):
