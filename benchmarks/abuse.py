@@ -115,11 +115,12 @@ def main(arguments: Sequence[str]) -> None:
         tempfile.TemporaryDirectory(prefix="abuse-") as programs,
         abuse_runs.shared_programs(Path(programs)),
     ):
-        failed = [_run_part(part) for part in PARTS.value]
+        when = abuse_report.when()  # before anybody commits something else
+        failed = [_run_part(part, when) for part in PARTS.value]
     sys.exit(1 if any(failed) else 0)
 
 
-def _run_part(part: str) -> bool:
+def _run_part(part: str, when: str) -> bool:
     """Runs a part's trials, writing the report after each; whether one failed."""
     folder = Path(timing.RESULTS_DIR.value)
     failed = False
@@ -129,7 +130,7 @@ def _run_part(part: str) -> bool:
         chosen = [trial for trial in trials if re.search(TRIALS.value, trial.name)]
         jobs = JOBS.value if part in _SIDE_BY_SIDE else 1
         for row in abuse_trials.each(chosen, jobs, common.SEED.value):
-            found = abuse_report.stamped(row)
+            found = {**row, "when": when}
             print(json.dumps(found), flush=True)
             parts = abuse_report.read(folder)
             parts[part] = abuse_report.replaced(parts.get(part, ()), found, names)

@@ -18,6 +18,8 @@ from dipgp.images import load_image, save_image
 
 # Longer than any valid line takes, even beside others that compile.
 _PATIENCE = 180.0
+# Flags of which more is more work.
+_WORK = ("--chains", "--depth", "--factor", "--iterations", "--samples")
 _WORDS = (
     "",
     "text",
@@ -140,7 +142,7 @@ def judge(lines: Sequence[Case], bad: BadLine, folder: Path) -> Verdict:
     run = Run(dataclasses.replace(case, arguments=tuple(arguments)), folder)
     status = run.wait(_PATIENCE)
     if status is None:
-        return _stop(run, valid, bad.value)
+        return _stop(run, flag in _WORK and _is_more(bad.value, valid))
     said = run.said()
     told = f"{' '.join(arguments)}: {said[-1500:]}"
     if "Traceback" in said:
@@ -156,17 +158,16 @@ def judge(lines: Sequence[Case], bad: BadLine, folder: Path) -> Verdict:
     return Verdict(REFUSED, told)
 
 
-def _stop(run: Run, valid: str, value: str) -> Verdict:
-    """Ends a run that goes on, and says whether it was asked to take that long."""
+def _stop(run: Run, asked: bool) -> Verdict:
+    """Ends a run that goes on, whether it was asked to take that long or not."""
     run.signal(signal.SIGTERM)
-    status = run.wait(_PATIENCE)
+    ended = run.wait(_PATIENCE) is not None
     run.signal(signal.SIGKILL)
-    if status is not None and _is_more(value, valid):
-        return Verdict(LONGER, run.said()[-500:])
-    return Verdict("a hang", run.said()[-500:])
+    return Verdict(LONGER if asked and ended else "a hang", run.said()[-500:])
 
 
 def _is_more(value: str, valid: str) -> bool:
+    """Whether a number stands in the place of a smaller one."""
     try:
         return math.isfinite(float(value)) and float(value) > float(valid)
     except ValueError:

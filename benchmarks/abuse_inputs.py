@@ -67,8 +67,12 @@ def functions(count: int, seed: int, jobs: int) -> Trial:
 
     def run(_: np.random.Generator) -> Row:
         bad = drawn(bad_inputs(_calls()), count, seed)
+
+        def lost(number: int, status: int | None) -> Verdict:
+            return _end(_calls(), bad[number], status)
+
         prepare = functools.partial(_judge_of, bad)
-        return _counted(name, bad, abuse_workers.verdicts(prepare, count, jobs))
+        return _counted(name, bad, abuse_workers.verdicts(prepare, lost, count, jobs))
 
     return Trial(name, run)
 
@@ -152,9 +156,8 @@ def judge(call: Call, bad: BadInput) -> Verdict:
             warnings.simplefilter("ignore")
             found = call.function(**arguments)
             finite = _is_finite(found)
-    except TimeoutError as error:
-        longer = _is_more(bad.value, call.arguments[bad.argument])
-        return Verdict(LONGER if longer else "a hang", str(error))
+    except TimeoutError:
+        return _too_long(call, bad)
     except Exception as error:
         return _refusal(error, bad.argument)
     if finite or bad.argument in call.passes_on:
@@ -162,9 +165,18 @@ def judge(call: Call, bad: BadInput) -> Verdict:
     return Verdict("a result that is not finite")
 
 
-def _is_more(value: Any, valid: Any) -> bool:
-    """Whether a whole number stands in the place of a smaller one."""
-    return type(value) is int and type(valid) is int and value > valid
+def _too_long(call: Call, bad: BadInput) -> Verdict:
+    """A hang, but where a whole number stands in the place of a smaller one."""
+    value, valid = bad.value, call.arguments[bad.argument]
+    longer = type(value) is int and type(valid) is int and value > valid
+    return Verdict(LONGER if longer else "a hang", f"more than {_PATIENCE} s")
+
+
+def _end(calls: Mapping[str, Call], bad: BadInput, status: int | None) -> Verdict:
+    """What to think of a call whose process has ended."""
+    if status == 1:  # by the timer in it
+        return _too_long(calls[bad.call], bad)
+    return Verdict("the end of the process", f"exit status {status}")
 
 
 @contextlib.contextmanager
@@ -172,7 +184,7 @@ def _in_time() -> Iterator[None]:
     """Raises TimeoutError where a call takes too long; ends one that hears nothing."""
 
     def give_up(number: int, frame: FrameType | None) -> None:
-        raise TimeoutError(f"more than {_PATIENCE} s")
+        raise TimeoutError
 
     previous = signal.signal(signal.SIGALRM, give_up)
     signal.alarm(_PATIENCE)

@@ -37,12 +37,11 @@ def replaced(rows: Sequence[Row], found: Row, names: Sequence[str]) -> list[Row]
     return [by_name[name] for name in names if name in by_name]
 
 
-def stamped(row: Row) -> Row:
-    """A row that says when, of which state and on how large a machine it was found."""
+def when() -> str:
+    """The date, the state of the checkout, and how large this machine is."""
     cores = len(os.sched_getaffinity(0))
     today = datetime.date.today().isoformat()
-    when = f"{today}, commit {timing.commit()}, {cores} cores"
-    return {**row, "when": when}
+    return f"{today}, commit {timing.commit()}, {cores} cores"
 
 
 def write(folder: Path, parts: Mapping[str, Sequence[Row]]) -> None:

@@ -10,12 +10,18 @@ from benchmarks.abuse_verdict import Verdict
 Judge = Callable[[int], Verdict]
 
 
-def verdicts(prepare: Callable[[], Judge], count: int, jobs: int) -> list[Verdict]:
+def verdicts(
+    prepare: Callable[[], Judge],
+    lost: Callable[[int, int | None], Verdict],
+    count: int,
+    jobs: int,
+) -> list[Verdict]:
     """What becomes of each of so many calls.
 
     Args:
       prepare: gives, in each process anew, what judges a call by its number;
         importable.
+      lost: what to think of a call, by its number, whose process ended with a status.
       count: of the calls.
       jobs: processes at a time. Each judges every jobs-th call; another takes its place
         where one dies.
@@ -32,8 +38,7 @@ def verdicts(prepare: Callable[[], Judge], count: int, jobs: int) -> list[Verdic
                 for number in numbers:
                     found[number] = receiver.recv()
             except EOFError:
-                told = f"exit status {process.wait()}"
-                found[number] = Verdict("the end of the process", told)
+                found[number] = lost(number, process.wait())
             process.wait()
             first = number + jobs
 

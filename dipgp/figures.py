@@ -366,6 +366,9 @@ def _draw_plot(axis: Axes, plot: Plot) -> None:
         axis.set_yscale("log")
     elif plot.logarithmic_below:
         axis.set_xscale("log")
+    for curve in plot.curves:
+        if not isinstance(curve.label, str):
+            raise TypeError(f"label: expected text, got {curve.label!r}")
     labels = list(dict.fromkeys(curve.label for curve in plot.curves))
     named = set()
     for curve in plot.curves:

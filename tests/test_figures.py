@@ -224,6 +224,11 @@ class TestPlots:
         assert (linear.get_xscale(), linear.get_yscale()) == ("linear", "linear")
         assert (logarithmic.get_xscale(), logarithmic.get_yscale()) == ("log", "log")
 
+    def test_labels_are_text(self):
+        curve = figures.Curve({}, np.arange(2.0), np.arange(2.0))
+        with pytest.raises(TypeError, match="label: expected text"):
+            figures.plots([[figures.Plot("title", [curve], ("x", "y"))]])
+
     @pytest.mark.parametrize("rows", [[], [[]], [[1], []]])
     def test_rows_of_different_lengths_or_none_are_refused(self, rows):
         with pytest.raises(ValueError, match="rows: expected as many plots in each"):

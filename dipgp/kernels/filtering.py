@@ -17,7 +17,6 @@ import numpy as np
 import scipy  # loads scipy.signal, which is slow, where it is first read
 
 from dipgp import numerics
-from dipgp.architecture.layers import check_positive_integer
 from dipgp.kernels.stationary import (
     Covariance,
     CovarianceLike,
@@ -103,7 +102,7 @@ def filtered(
       ValueError: on taps that are no such numbers, or all 0, or on a stride that is no
         positive integer.
     """
-    check_positive_integer("stride", stride)
+    numerics.check_whole_number("stride", stride, least=1)
     numerics.check_finite("taps", taps)
     table = np.asarray(taps, np.float64)
     if table.ndim not in (1, 2) or table.size == 0:

@@ -19,11 +19,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dipgp.architecture.layers import (
-    DownsampleMethod,
-    UpsampleMethod,
-    check_positive_integer,
-)
+from dipgp import numerics
+from dipgp.architecture.layers import DownsampleMethod, UpsampleMethod
 from dipgp.kernels.stationary import (
     Covariance,
     CovarianceLike,
@@ -99,6 +96,10 @@ class Interpolated(Covariance):
         return filtered_moments(at, self.inner, lags, [(stencil,) * lags.shape[-1]])
 
 
+# A filter has as many taps along each axis, which are written down.
+_LARGEST = 1024
+
+
 def downsample(
     covariance: CovarianceLike, factor: int, method: DownsampleMethod = "ideal"
 ) -> Covariance:
@@ -111,9 +112,9 @@ def downsample(
         "average" for means of blocks, factor pixels wide.
 
     Raises:
-      ValueError: on a factor that is no positive integer or an unknown method.
+      ValueError: on a factor that is no integer from 1 to 1,024, or an unknown method.
     """
-    check_positive_integer("factor", factor)
+    numerics.check_whole_number("factor", factor, least=1, most=_LARGEST)
     covariance = as_covariance(covariance)
     match method:
         case "ideal" | "stride":
@@ -140,9 +141,9 @@ def upsample(
         samples as networks do, averaged over the factor phases.
 
     Raises:
-      ValueError: on a factor that is no positive integer or an unknown method.
+      ValueError: on a factor that is no integer from 1 to 1,024, or an unknown method.
     """
-    check_positive_integer("factor", factor)
+    numerics.check_whole_number("factor", factor, least=1, most=_LARGEST)
     covariance = as_covariance(covariance)
     match method:
         case "ideal":

@@ -117,7 +117,7 @@ def residuals(
     value, centre, spread = (array.ravel() for array in counted)
     if not np.isfinite(counted).all() or not (spread > 0).all():
         raise ValueError(
-            "expected finite values, means and positive standard deviations, got "
+            "values, mean, std: expected finite numbers, positive ones in std, got "
             f"{np.sum(~np.isfinite(counted))} that are not finite and "
             f"{np.sum(spread <= 0)} standard deviations of at most 0"
         )

@@ -50,7 +50,7 @@ def test_rows_replace_their_own_and_keep_the_order_of_the_trials():
 
 def test_a_report_is_read_back_with_all_parts(tmp_path):
     failing = abuse_trials.row("gp", 2, "one ended", ["another result"])
-    parts = {"kills": [abuse_report.stamped(failing)]}
+    parts = {"kills": [{**failing, "when": abuse_report.when()}]}
     abuse_report.write(tmp_path, parts)
     assert abuse_report.read(tmp_path) == parts
     text = (tmp_path / "abuse.md").read_text()

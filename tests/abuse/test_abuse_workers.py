@@ -30,9 +30,13 @@ def fragile_judge(deadly):
 @pytest.mark.usefixtures("bare_processes")
 def test_a_call_that_ends_its_process_is_told_and_costs_no_other():
     prepare = functools.partial(fragile_judge, {2, 3, 6})
-    found = abuse_workers.verdicts(prepare, 7, jobs=2)
-    ends = [verdict for verdict in found if not verdict.accepted]
-    assert ends == [Verdict("the end of the process", "exit status -9")] * 3
+
+    def lost(number, status):
+        return Verdict("lost", f"{number}: {status}")
+
+    found = abuse_workers.verdicts(prepare, lost, 7, jobs=2)
+    ends = [verdict.told for verdict in found if not verdict.accepted]
+    assert ends == ["2: -9", "3: -9", "6: -9"]
     told = [verdict.told for verdict in found if verdict.accepted]
     assert told == ["0", "1", "4", "5"]
 

@@ -75,7 +75,7 @@ def test_small_differences_survive_in_32_bits():
         (np.ones((1, 1, 1)), 1, r"taps: expected shape \(L,\) or \(K, L\)"),
         ([0.0, 0.0], 1, "taps: expected finite numbers"),
         ([1.0, np.nan], 1, "taps: expected finite numbers"),
-        ([1.0], 0, "stride: expected an integer"),
+        ([1.0], 0, "stride: expected a whole number"),
     ],
     ids=["axes", "nothing", "not a number", "stride"],
 )

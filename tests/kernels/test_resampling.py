@@ -235,9 +235,9 @@ def test_nests_of_concrete_lags_of_a_grid_share_their_work():
 
 
 @pytest.mark.parametrize("rule", [kernels.downsample, kernels.upsample])
-@pytest.mark.parametrize("factor", [0, -2, 1.5])
+@pytest.mark.parametrize("factor", [0, -2, 1.5, 10**18])
 def test_factors_that_are_no_positive_integers_are_refused(rule, factor):
-    with pytest.raises(ValueError, match="factor: expected an integer of at least 1"):
+    with pytest.raises(ValueError, match="factor: expected a whole number"):
         rule(smooth(), factor)
 
 
