@@ -145,6 +145,8 @@ def image_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
 def as_image(image: jax.typing.ArrayLike) -> Array:
     """The image as an array, checked to be one of floating-point intensities.
 
+    Of 32 bits at least, since transforms take no less.
+
     Raises:
       ValueError: on integers, on complex numbers, or on another shape than (H, W, C).
     """
@@ -156,13 +158,15 @@ def as_image(image: jax.typing.ArrayLike) -> Array:
             f"image: expected floating-point intensities, got {image.dtype}; "
             "try image / 255.0 for 8-bit images"
         )
-    return image
+    return numerics.at_least_single(image)
 
 
 def as_values(
     linear_map: LinearMap, values: jax.typing.ArrayLike, shape: tuple[int, ...]
 ) -> Array:
     """The values as an array, checked to be what a map sees of images of a shape.
+
+    Of 32 bits at least.
 
     Raises:
       ValueError: on another shape, or where they are not floating-point numbers.
@@ -176,4 +180,4 @@ def as_values(
         )
     if not jnp.issubdtype(values.dtype, jnp.floating):
         raise ValueError(f"values: expected floating-point numbers, got {values.dtype}")
-    return values
+    return numerics.at_least_single(values)

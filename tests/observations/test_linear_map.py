@@ -158,6 +158,14 @@ class TestComposition:
             maps(jnp.ones((4, 4, 3)))
 
 
+@pytest.mark.parametrize("name", ["gaussian", "box", "mosaic"])
+def test_half_precision_is_computed_in_single(name):
+    seen = MAPS[name](jnp.ones((8, 8, 3), jnp.float16))
+    assert seen.dtype == jnp.float32
+    back = MAPS[name].adjoint(seen.astype(jnp.float16), (8, 8, 3))
+    assert back.dtype == jnp.float32
+
+
 @pytest.mark.parametrize("name", MAPS)
 class TestBadInput:
     @pytest.mark.parametrize("shape", [(4, 4), (1, 4, 4, 3), (0, 4, 1)])
