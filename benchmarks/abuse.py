@@ -28,7 +28,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from absl import app, flags, logging
@@ -43,7 +43,7 @@ from benchmarks import (
     abuse_trials,
     timing,
 )
-from benchmarks.abuse_trials import Trial
+from benchmarks.abuse_trials import Row, Trial
 from experiments import common
 
 KILLS = flags.DEFINE_integer("kills", 100, "SIGKILLs, shared out over the runs.")
@@ -110,20 +110,25 @@ def main(arguments: Sequence[str]) -> None:
     unknown = sorted(set(PARTS.value) - set(_PARTS))
     if unknown:
         raise app.UsageError(f"--parts: expected some of {list(_PARTS)}, got {unknown}")
+    try:
+        re.compile(TRIALS.value)
+    except re.error as error:
+        raise app.UsageError(f"--trials={TRIALS.value}: {error}") from error
     logging.set_verbosity(logging.WARNING)  # else JAX tells of absent devices
     with (
         tempfile.TemporaryDirectory(prefix="abuse-") as programs,
         abuse_runs.shared_programs(Path(programs)),
     ):
         when = abuse_report.when()  # before anybody commits something else
-        failed = [_run_part(part, when) for part in PARTS.value]
-    sys.exit(1 if any(failed) else 0)
+        rows = [row for part in PARTS.value for row in _run_part(part, when)]
+    if not rows:
+        raise app.UsageError(f"--trials={TRIALS.value}: expected a trial's name")
+    sys.exit(1 if any(row["failures"] for row in rows) else 0)
 
 
-def _run_part(part: str, when: str) -> bool:
-    """Runs a part's trials, writing the report after each; whether one failed."""
+def _run_part(part: str, when: str) -> Iterator[Row]:
+    """Runs a part's trials, and writes the report after each."""
     folder = Path(timing.RESULTS_DIR.value)
-    failed = False
     with tempfile.TemporaryDirectory(prefix="abuse-") as scratch:
         trials = _PARTS[part](Path(scratch))
         names = [trial.name for trial in trials]
@@ -135,8 +140,7 @@ def _run_part(part: str, when: str) -> bool:
             parts = abuse_report.read(folder)
             parts[part] = abuse_report.replaced(parts.get(part, ()), found, names)
             abuse_report.write(folder, parts)
-            failed |= bool(row["failures"])
-    return failed
+            yield found
 
 
 if __name__ == "__main__":
