@@ -48,6 +48,7 @@ def make(order: Order) -> list[Plan]:
       ValueError: where there is nothing to do, where outputs exist and nothing was said
         of them, or where they would write over each other or over a picture.
     """
+    _check_names(order)
     sources, several = _sources(order.inputs)
     named_as_folder = order.output.endswith(("/", "\\"))
     folder = several or named_as_folder or Path(order.output).is_dir()
@@ -71,6 +72,17 @@ def make(order: Order) -> list[Plan]:
             "--resume to make what is missing only"
         )
     return plans
+
+
+def _check_names(order: Order) -> None:
+    """Raises ValueError on an empty name, as a shell makes of a variable not set.
+
+    To `Path` it is the current folder.
+    """
+    named = {"--output": order.output, "--std": order.std, "--mask": order.mask}
+    for name, text in [*named.items(), *(("picture", text) for text in order.inputs)]:
+        if text == "":
+            raise ValueError(f"{name}: expected a file or a folder, got an empty name")
 
 
 def _sources(inputs: Sequence[str]) -> tuple[list[Path], bool]:

@@ -109,6 +109,14 @@ def test_mistakes_are_named(folder, wanted, message):
         plans.make(wanted)
 
 
+@pytest.mark.parametrize("name", ["picture", "--output", "--std", "--mask"])
+def test_an_empty_name_is_not_the_current_folder(folder, name):
+    inputs = ("" if name == "picture" else "a.png",)
+    more = {} if name == "picture" else {name.removeprefix("--"): ""}
+    with pytest.raises(ValueError, match=f"{name}: expected .* an empty name"):
+        plans.make(order(*inputs, **more))
+
+
 def test_a_folder_without_pictures_is_refused(folder):
     (folder / "empty").mkdir()
     with pytest.raises(ValueError, match="folder with pictures"):
