@@ -47,10 +47,13 @@ class Comparison(NamedTuple):
     successive: float
     error: float
 
-    @property
-    def score(self) -> float:
-        """How far the simulators are apart, in standard errors."""
-        return (self.successive - self.marginal) / self.error
+    def score(self, bias: float = 0.0) -> float:
+        """How far the simulators are apart, in standard errors.
+
+        Args:
+          bias: by how much the successive-conditional moment is known to be larger.
+        """
+        return (self.successive - self.marginal - bias) / self.error
 
 
 def compare(
@@ -271,3 +274,15 @@ def stationary_moments(
     cross = (whole @ rest @ see.T + variance * pulls)[:count]
     moments = _moments(model, _Covariances(rest[:count, :count], data, cross))
     return dict(zip(names(model), moments.tolist(), strict=True))
+
+
+def biases(
+    model: LinearModel, step: ConstantStep, transitions: int
+) -> dict[str, float]:
+    """How much larger `stationary_moments` are than the exact ones, by name."""
+    exact = _moments(model, _exact_covariances(model)).tolist()
+    found = stationary_moments(model, step, transitions)
+    return {
+        name: found[name] - value
+        for name, value in zip(names(model), exact, strict=True)
+    }
