@@ -83,14 +83,12 @@ def row(sampler: sampler_cases.Sampler, chains: int, keys: int) -> dict[str, obj
         for number in range(keys)
     ]
     names = joint_simulation.names(model)
-    # (keys, moments)
-    plain = np.array([[each[name].score() for name in names] for each in found])
     known = constant_steps().get(sampler.name)
     biases = dict.fromkeys(names, 0.0)
     if known is not None:
         biases = joint_simulation.biases(model, known, TRANSITIONS)
     scores = np.array(
-        [[each[name].score(biases[name]) for name in names] for each in found]
+        [[one[name].score(biases[name]) for name in names] for one in found]
     )
     sizes = np.abs(scores)
     # Standard normal again, of a run as long as all together.
@@ -100,21 +98,27 @@ def row(sampler: sampler_cases.Sampler, chains: int, keys: int) -> dict[str, obj
         "right": sampler.right,
         "largest score": float(sizes[0].max()),
         "of": names[int(sizes[0].argmax())],
-        "keys above the limit": f"{np.sum(sizes.max(1) > LIMIT)} of {keys}",
+        "keys above the limit": f"{_above(sizes)} of {keys}",
         "all keys together": float(together.max()),
     }
     if known is None:
         return told
-    relative = [
-        abs(biases[name] / part.exact) for name, part in found[0].items() if part.exact
-    ]
-    errors = [abs(biases[name]) / part.error for name, part in found[0].items()]
-    above = np.sum(np.abs(plain).max(1) > LIMIT)
+    with_bias = np.array([[abs(one[name].score()) for name in names] for one in found])
+    first = found[0]
     return told | {
-        "bias of the step, relative": max(relative),
-        "in standard errors": max(errors),
-        "keys above, bias not taken away": f"{above} of {keys}",
+        "bias of the step, relative": max(
+            abs(biases[name] / part.exact) for name, part in first.items() if part.exact
+        ),
+        "in standard errors": max(
+            abs(biases[name]) / part.error for name, part in first.items()
+        ),
+        "keys above, bias not taken away": f"{_above(with_bias)} of {keys}",
     }
+
+
+def _above(sizes: np.ndarray) -> int:
+    """How many keys, of scores by key and moment, have one above the limit."""
+    return int(np.sum(sizes.max(axis=1) > LIMIT))
 
 
 def run(chains: int, keys: int, folder: Path) -> str:
