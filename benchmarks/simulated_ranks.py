@@ -6,17 +6,20 @@ that are wrong on purpose say what the check would notice:
 
   python -m benchmarks.simulated_ranks
   python -m benchmarks.simulated_ranks --simulations=128 --repetitions=5
+  python -m benchmarks.simulated_ranks --resume
 
-Besides the report it draws the histograms, simulated_ranks.png.
+Besides the report it draws the histograms, simulated_ranks.png. Each posterior is kept
+in --output_dir as it is done, and --resume goes on behind the last of them.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import jax
 import numpy as np
-from absl import app, flags
+from absl import flags
 
 from benchmarks import (
     linear_model,
@@ -27,8 +30,11 @@ from benchmarks import (
     simulated_processes,
     timing,
 )
-from dipgp import figures
+from dipgp import figures, progress
 from dipgp.gp import variance
+from experiments import common, network_options
+from experiments.cells import Cell, Cells
+from experiments.run_folders import open_run_folders
 
 SIMULATIONS = flags.DEFINE_integer(
     "simulations", 512, "Truths for each posterior; a quarter of them for networks."
@@ -36,6 +42,8 @@ SIMULATIONS = flags.DEFINE_integer(
 REPETITIONS = flags.DEFINE_integer(
     "repetitions", 20, "Repetitions of the small check of which the power is told."
 )
+for _shared in ("output_dir", "resume", timing.RESULTS_DIR.name):
+    flags.declare_key_flag(_shared)
 
 DRAWS, BINS = 31, 16
 # The size of the check in the tests.
@@ -118,72 +126,106 @@ def power(case: Case, repetitions: int) -> float:
     found = 0
     for key in jax.random.split(jax.random.key(1), repetitions):
         ranks = case.ranks(key, SMALL_SIMULATIONS, SMALL_DRAWS)
-        each = [
-            rank_statistics.p_value(part, SMALL_DRAWS, SMALL_BINS)
-            for part in ranks.values()
-        ]
-        found += smallest(each) < LEVEL
+        p_values = _p_values(ranks, SMALL_DRAWS, SMALL_BINS)
+        found += smallest(list(p_values.values())) < LEVEL
     return found / repetitions
 
 
-def variance_rows(simulations: int) -> list[dict[str, object]]:
-    """Truths in standard deviations that estimated variances tell."""
+class Estimate(NamedTuple):
+    """Variances that are checked.
+
+    Attributes:
+      name: of posterior and method.
+      process: whose variances are estimated.
+      method: of `Posterior.variance`.
+      solves: of that method.
+    """
+
+    name: str
+    process: simulated_processes.Process
+    method: variance.Method
+    solves: int
+
+
+def estimates() -> list[Estimate]:
+    """Of each method of `Posterior.variance` one."""
     field, weights, dense, *_ = simulated_processes.right_processes()
-    estimators: list[tuple[simulated_processes.Process, variance.Method, int]] = [
-        (dense, "dense", 0),
-        (weights, "samples", 16),
-        (field, "probing", 32),
+    return [
+        Estimate(f"{dense.name}, by dense", dense, "dense", 0),
+        Estimate(f"{weights.name}, by samples", weights, "samples", 16),
+        Estimate(f"{field.name}, by probing", field, "probing", 32),
     ]
-    rows = []
-    for process, method, solves in estimators:
-        p_values = simulated_processes.variance_p_values(
-            process, jax.random.key(2), simulations, method, solves
-        )
-        rows.append(
-            {
-                "kind": "variance",
-                "posterior": f"{process.name}, by {method}",
-                "right": True,
-                "truths": simulations,
-                "p": smallest(list(p_values.values())),
-                **{f"p, {name}": value for name, value in p_values.items()},
-            }
-        )
-    return rows
 
 
-def run(simulations: int, repetitions: int, folder: Path) -> str:
-    """Simulates, and writes report and figure.
+def check_case(
+    case: Case, simulations: int, repetitions: int, report: progress.Report
+) -> Cell:
+    """A row of the report, and histograms by name of a function."""
+    del report  # it is one compiled program
+    count = max(round(case.share * simulations), 2)
+    ranks = case.ranks(jax.random.key(0), count, DRAWS)
+    p_values = _p_values(ranks, DRAWS, BINS)
+    row = {
+        "kind": case.kind,
+        "posterior": case.name,
+        "right": case.right,
+        "truths": count,
+        "p": smallest(list(p_values.values())),
+    }
+    if case.kind == "sampler":
+        row["found wrong"] = power(case, repetitions)
+    row |= _columns(p_values)
+    histograms = {
+        name: rank_statistics.histogram(found, DRAWS, BINS)
+        for name, found in ranks.items()
+    }
+    return {"row": row, "histograms": histograms}
+
+
+def check_estimate(
+    estimate: Estimate, simulations: int, report: progress.Report
+) -> Cell:
+    """A row of the report: truths in standard deviations that variances tell."""
+    del report
+    p_values = simulated_processes.variance_p_values(
+        estimate.process,
+        jax.random.key(2),
+        simulations,
+        estimate.method,
+        estimate.solves,
+    )
+    row = {
+        "kind": "variance",
+        "posterior": estimate.name,
+        "right": True,
+        "truths": simulations,
+        "p": smallest(list(p_values.values())),
+        **_columns(p_values),
+    }
+    return {"row": row}
+
+
+def run(simulations: int, repetitions: int, folder: Path, cells: Cells) -> str:
+    """Simulates what is not kept yet, and writes report and figure.
 
     Args:
       simulations: truths for each posterior.
       repetitions: of the small check of samplers.
-      folder: of both.
+      folder: of report and figure.
+      cells: keeps what is done.
 
     Returns:
       The report as Markdown.
     """
-    rows: list[dict[str, object]] = []
-    plots = []
+    rows, plots = [], []
     for case in cases():
-        count = max(round(case.share * simulations), 2)
-        ranks = case.ranks(jax.random.key(0), count, DRAWS)
-        p_values = {
-            name: rank_statistics.p_value(found, DRAWS, BINS)
-            for name, found in ranks.items()
-        }
-        row: dict[str, object] = {
-            "kind": case.kind,
-            "posterior": case.name,
-            "right": case.right,
-            "truths": count,
-            "p": smallest(list(p_values.values())),
-        }
-        if case.kind == "sampler":
-            row["found wrong"] = power(case, repetitions)
-        rows.append(row | {f"p, {name}": value for name, value in p_values.items()})
-        plots.append(_plot(case.name, ranks, count))
-    rows += variance_rows(simulations)
+        check = functools.partial(check_case, case, simulations, repetitions)
+        found = cells.get(f"{case.kind}: {case.name}", check)
+        rows.append(found["row"])
+        plots.append(_plot(case.name, found["histograms"], found["row"]["truths"]))
+    for estimate in estimates():
+        check = functools.partial(check_estimate, estimate, simulations)
+        rows.append(cells.get(f"variance: {estimate.name}", check)["row"])
     folder.mkdir(parents=True, exist_ok=True)
     rows_of_plots = [plots[first : first + 4] for first in range(0, len(plots), 4)]
     figures.save_figure(folder / "simulated_ranks.png", figures.plots(rows_of_plots))
@@ -209,18 +251,29 @@ def _notes() -> list[str]:
     ]
 
 
+def _p_values(ranks: dict[str, np.ndarray], draws: int, bins: int) -> dict[str, float]:
+    return {
+        name: rank_statistics.p_value(found, draws, bins)
+        for name, found in ranks.items()
+    }
+
+
+def _columns(p_values: dict[str, float]) -> dict[str, float]:
+    return {f"p, {name}": value for name, value in p_values.items()}
+
+
 def _bias(step_size: float) -> float:
     """Of the variance along the steepest direction, without a preconditioner."""
     steepest = np.linalg.eigvalsh(linear_model.example().precision)[-1]
     return 1 / (1 - step_size * steepest / 4) - 1
 
 
-def _plot(name: str, ranks: dict[str, np.ndarray], count: int) -> figures.Plot:
+def _plot(name: str, histograms: dict[str, Sequence[int]], count: int) -> figures.Plot:
     """Histograms as curves, with the band of a bin of uniform ranks."""
     places = (np.arange(BINS) + 0.5) / BINS
     curves = [
-        figures.Curve(each, places, rank_statistics.histogram(found, DRAWS, BINS))
-        for each, found in ranks.items()
+        figures.Curve(each, places, np.asarray(found))
+        for each, found in histograms.items()
     ]
     label = f"{BAND:.0%} of a bin"
     curves += [
@@ -230,13 +283,21 @@ def _plot(name: str, ranks: dict[str, np.ndarray], count: int) -> figures.Plot:
     return figures.Plot(name, curves, ("rank / draws", "truths"))
 
 
-def main(arguments: Sequence[str]) -> None:
+def main() -> int:
     """Reads the flags and writes the report."""
-    if len(arguments) > 1:
-        raise app.UsageError(f"{arguments[1]}: expected flags only")
-    folder = Path(timing.RESULTS_DIR.value)
-    print(run(SIMULATIONS.value, REPETITIONS.value, folder))
+    common.refuse_unread_flags(__name__)
+    simulations, repetitions = SIMULATIONS.value, REPETITIONS.value
+    for flag in (SIMULATIONS, REPETITIONS):
+        common.require(flag.value >= 1, flag.name, flag.value, "a positive number")
+    settings = {"simulations": simulations, "repetitions": repetitions}
+    output_dir = common.OUTPUT_DIR.value or "runs/simulated_ranks"
+    with open_run_folders(output_dir, ["ranks"]) as folders:
+        path = folders["ranks"] / "cells.json"
+        cells = Cells(path, settings, network_options.RESUME.value)
+        results = Path(timing.RESULTS_DIR.value)
+        print(run(simulations, repetitions, results, cells))
+    return 0
 
 
 if __name__ == "__main__":
-    app.run(main)
+    common.main(main)

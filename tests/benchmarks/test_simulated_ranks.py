@@ -17,6 +17,7 @@ from benchmarks import (
     simulated_processes,
     simulated_ranks,
 )
+from experiments.cells import Cells
 
 SIMULATIONS = simulated_ranks.SMALL_SIMULATIONS
 DRAWS, BINS = simulated_ranks.SMALL_DRAWS, simulated_ranks.SMALL_BINS
@@ -119,16 +120,42 @@ def test_the_models_posterior_is_what_its_log_density_says():
     np.testing.assert_allclose([at_mean - ahead, at_mean - behind], drop, rtol=1e-5)
 
 
+@pytest.fixture
+def cells(tmp_path):
+    return Cells(tmp_path / "cells.json", {}, resume=False)
+
+
 @pytest.mark.slow
-def test_a_run_at_toy_size_writes_report_and_figure(tmp_path, monkeypatch):
+def test_a_run_at_toy_size_writes_report_and_figure(tmp_path, monkeypatch, cells):
     monkeypatch.setattr("dipgp.figures._DOTS_PER_INCH", 20)
     kept = [case for case in simulated_ranks.cases() if case.name == QUICK_SAMPLER]
     monkeypatch.setattr(simulated_ranks, "cases", lambda: kept)
-    monkeypatch.setattr(simulated_ranks, "variance_rows", lambda simulations: [])
-    text = simulated_ranks.run(64, 2, tmp_path)
+    monkeypatch.setattr(simulated_ranks, "estimates", lambda: [])
+    text = simulated_ranks.run(64, 2, tmp_path / "results", cells)
     assert "| sampler | momentum 0.8 | True | 64 |" in text
-    assert {path.name for path in tmp_path.iterdir()} == {
+    assert {path.name for path in (tmp_path / "results").iterdir()} == {
         "simulated_ranks.json",
         "simulated_ranks.md",
         "simulated_ranks.png",
     }
+
+
+def drawn_evenly(key, simulations, draws):
+    return {"all": np.arange(simulations) % (draws + 1)}
+
+
+def drawn_never(key, simulations, draws):
+    raise AssertionError("drawn again")
+
+
+def test_posteriors_that_are_kept_are_not_drawn_again(tmp_path, monkeypatch, cells):
+    monkeypatch.setattr("dipgp.figures._DOTS_PER_INCH", 20)
+    monkeypatch.setattr(simulated_ranks, "estimates", lambda: [])
+    texts = []
+    for ranks in (drawn_evenly, drawn_never):
+        case = simulated_ranks.Case("sampler", "a sampler", True, ranks)
+        monkeypatch.setattr(simulated_ranks, "cases", lambda case=case: [case])
+        texts.append(simulated_ranks.run(64, 2, tmp_path / "results", cells))
+        cells = Cells(tmp_path / "cells.json", {}, resume=True)
+    assert texts[0] == texts[1]
+    assert "| sampler | a sampler | True | 64 | 1 | 0 | 1 |" in texts[0]
