@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 import tomllib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -142,9 +142,13 @@ def choose(faults: Iterable[Fault], patterns: Sequence[str]) -> list[Fault]:
     """
     faults = list(faults)
     names = [fault.name for fault in faults]
+    rooms = ", ".join(f"{room}.*" for room in dict.fromkeys(f.room for f in faults))
     for pattern in patterns:
         if not fnmatch.filter(names, pattern):
-            raise ValueError(f"faults: {pattern} fits none of {', '.join(names)}")
+            raise ValueError(
+                f"faults: expected a pattern that fits some of {len(names)}, got "
+                f"{pattern}; try {rooms}"
+            )
     return [
         fault
         for fault in faults
@@ -157,7 +161,7 @@ def check(
     faults: Sequence[Fault],
     seconds: float,
     report: Callable[[str], None] = lambda message: None,
-) -> dict[str, Outcome]:
+) -> Iterator[tuple[str, Outcome]]:
     """Puts in one fault after the other and runs its test.
 
     Args:
@@ -166,8 +170,8 @@ def check(
       seconds: after which a test counts as one that fails.
       report: is told how far the work is.
 
-    Returns:
-      What became of them, by name.
+    Yields:
+      A fault's name, and what became of it.
 
     Raises:
       RuntimeError: where a test named fails without any fault, or where Python imports
@@ -183,17 +187,15 @@ def check(
         sound = _run(copy, tests, seconds * len(tests))
         if sound.verdict != "missed":
             raise RuntimeError(f"tests fail without a fault: {sound.said}")
-        outcomes = {}
         for number, fault in enumerate(faults, 1):
             path = copy / fault.file
             source = path.read_text()
             path.write_text(fault.apply(source))
             outcome = _run(copy, [fault.test], seconds)
             path.write_text(source)
-            outcomes[fault.name] = outcome
             progress = f"{number} of {len(faults)}: {fault.name} {outcome.verdict}"
             report(f"{progress} in {outcome.seconds:.1f} s")
-        return outcomes
+            yield fault.name, outcome
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -284,19 +286,20 @@ def recorded(document: str) -> tuple[dict[str, float], str]:
 
 
 def run(root: Path, patterns: Sequence[str], seconds: float) -> dict[str, Outcome]:
-    """Checks the faults chosen and brings the document up to date."""
+    """Checks the faults chosen and brings the document up to date after each."""
     faults = read(root)
-    outcomes = check(root, choose(faults, patterns), seconds, report=print)
     document = root / DOCUMENT
     known, _ = recorded(document.read_text() if document.exists() else "")
-    for name, outcome in outcomes.items():
-        known.pop(name, None)
-        if outcome.verdict == "caught":
-            known[name] = outcome.seconds
     facts = timing.environment()
     where = ", ".join(f"{key} {value}" for key, value in facts.items())
     footer = f"Last run: {where}."
-    write_atomically(document, render(faults, known, footer).encode())
+    outcomes = {}
+    for name, outcome in check(root, choose(faults, patterns), seconds, report=print):
+        outcomes[name] = outcome
+        known.pop(name, None)
+        if outcome.verdict == "caught":
+            known[name] = outcome.seconds
+        write_atomically(document, render(faults, known, footer).encode())
     return outcomes
 
 

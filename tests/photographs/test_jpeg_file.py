@@ -59,6 +59,17 @@ def test_metadata_come_back():
     assert b"Photoshop 3.0\0caption" in again
 
 
+def test_dots_per_centimetre_are_dots_per_inch():
+    # Version 1.1, dots per centimetre, 100 across and 50 down, no preview.
+    segment = b"JFIF\0\1\1" + struct.pack(">BHHBB", 2, 100, 50, 0, 0)
+    content = saved(smooth(3), "JPEG")
+    behind = 4 + struct.unpack_from(">H", content, 4)[0]
+    photograph = jpeg_file.decode(
+        with_segment(b"\xff\xd8" + content[behind:], 0xE0, segment)
+    )
+    assert photograph.metadata.density == pytest.approx((254, 127))
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_turned_pictures_are_read_as_they_are_shown(orientation):
     content = saved(smooth(3)[:8], "JPEG", exif=exif(orientation))

@@ -39,8 +39,9 @@ def test_damaged_exif_is_left_as_it_is(block):
     assert exif.without_preview(block) == (block, False)
 
 
-def test_grey_levels_are_parts_of_white():
-    photograph = read_samples(np.array([[[0], [255]]], np.uint8))
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_grey_levels_are_parts_of_white(dtype):
+    photograph = read_samples(np.array([[[0], [np.iinfo(dtype).max]]], dtype))
     np.testing.assert_array_equal(photograph.colours[:, :, 0], [[0.0, 1.0]])
 
 

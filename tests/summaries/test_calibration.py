@@ -129,8 +129,9 @@ class TestBlockErrors:
 
 class TestDensity:
     def test_it_is_minus_the_log_of_the_normal_density(self):
-        found = Residuals(np.array([1.0, 0]), np.array([2.0, 0.5]), np.array([0, 1]))
-        expected = (math.log(2) + 1 / 8 + math.log(0.5)) / 2
+        # Standard deviations whose logarithms do not add up to 0.
+        found = Residuals(np.array([1.0, 0]), np.array([2.0, 0.25]), np.array([0, 1]))
+        expected = (math.log(2) + 1 / 8 + math.log(0.25)) / 2
         expected += math.log(2 * math.pi) / 2
         assert calibration.negative_log_density(found).value == pytest.approx(expected)
 

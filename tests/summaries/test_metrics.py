@@ -64,6 +64,22 @@ class TestSsim:
         image = TRUTH[:, :, channels]
         assert ssim(image, image) == pytest.approx(1)
 
+    def test_it_is_the_formula_over_gaussian_windows(self):
+        weights = np.exp(-np.square(np.arange(-5, 6)) / (2 * 1.5**2))
+        weights = np.outer(weights, weights) / weights.sum() ** 2
+
+        def mean(values):
+            windows = np.lib.stride_tricks.sliding_window_view(values, (11, 11))
+            return np.sum(windows * weights, axis=(-2, -1))
+
+        x, y = NOISY[:, :, 0].astype(float), TRUTH[:, :, 0].astype(float)
+        level = 2 * mean(x) * mean(y) + 0.01**2
+        level /= mean(x) ** 2 + mean(y) ** 2 + 0.01**2
+        structure = 2 * (mean(x * y) - mean(x) * mean(y)) + 0.03**2
+        structure /= mean(x**2) - mean(x) ** 2 + mean(y**2) - mean(y) ** 2 + 0.03**2
+        expected = np.mean(level * structure)
+        assert ssim(NOISY[:, :, 0], TRUTH[:, :, 0]) == pytest.approx(expected)
+
     def test_noise_lowers_it(self):
         assert 0 < ssim(NOISY, TRUTH) < 0.99
 
