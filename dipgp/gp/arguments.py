@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Literal, get_args
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from dipgp import numerics
@@ -16,6 +17,7 @@ from dipgp.observations import LinearMap, Observation, observe
 from dipgp.observations.observation import check_observation
 from dipgp.observations.stationary_filter import is_stationary
 
+Array = jax.Array
 Method = Literal["automatic", Form]
 
 
@@ -102,6 +104,34 @@ def channel_model(
             "or gp.estimate_channels on a similar image"
         )
     return estimate_channels(observation)
+
+
+def read_level(
+    level: jax.typing.ArrayLike,
+    count: int,
+    method: str,
+    dtype: np.dtype,
+) -> Array:
+    """A known level (C,) of an image's colours.
+
+    Raises:
+      ValueError: on another shape, on what is not finite, or for dense matrices, which
+        estimate it.
+    """
+    numerics.check_real("level", level)
+    if np.shape(level) not in ((), (1,), (count,)):
+        raise ValueError(
+            f"level: expected one number, or one for each of {count} colours, got "
+            f"shape {np.shape(level)}"
+        )
+    if not numerics.is_traced(level) and not np.isfinite(np.asarray(level)).all():
+        raise ValueError(f"level: expected finite numbers, got {level}")
+    if method == "dense":
+        raise ValueError(
+            'method: expected "weights" or "field" where the level is known, got '
+            '"dense"'
+        )
+    return jnp.broadcast_to(jnp.asarray(level, dtype), (count,))
 
 
 def shape_of_image(

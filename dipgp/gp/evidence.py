@@ -72,6 +72,11 @@ def estimate(
     numerics.check_choice("method", method, get_args(Method))
     if key is not None:
         numerics.check_key("key", key)
+    if system.level_known:
+        raise ValueError(
+            "level: expected None for the evidence, which integrates it out, got a "
+            "known one"
+        )
     if method == "automatic":
         shape = system.image_shape or system.grid
         few = few_unknowns(system.observation, system.through, shape)

@@ -52,13 +52,14 @@ def noise_is_weak(observation: Observation, tori: Torus) -> bool:
     return bool(jnp.max(degrees) > jnp.minimum(jnp.mean(seen), 0.5))
 
 
-@functools.partial(jax.jit, static_argnames=("max_iterations",))
+@functools.partial(jax.jit, static_argnames=("max_iterations", "level_known"))
 def solve(
     tori: Torus,
     data: Array,
     observation: Observation,
     tolerance: float,
     max_iterations: int,
+    level_known: bool = False,
 ) -> MeanSolution:
     """Posterior means of independent channels with an unknown level each.
 
@@ -68,23 +69,32 @@ def solve(
       observation: mask and noise of these data.
       tolerance: relative residual to stop at, in the coordinates u.
       max_iterations: at most so many steps.
+      level_known: whether the levels are 0.
     """
     precision = inverse_noise(observation)
     pixels = jnp.sum(observation.mask)
     start = jnp.sum(observation.mask[None] * data, (1, 2), keepdims=True) / pixels
+    if level_known:
+        start = jnp.zeros_like(start)
     found = _invert(
-        tori, precision[None] * (data - start), precision, tolerance, max_iterations
+        tori,
+        precision[None] * (data - start),
+        precision,
+        tolerance,
+        max_iterations,
+        level_known,
     )
     return found._replace(mean=found.mean + start, level=found.level + start[:, 0, 0])
 
 
-@functools.partial(jax.jit, static_argnames=("max_iterations",))
+@functools.partial(jax.jit, static_argnames=("max_iterations", "level_known"))
 def apply_posterior_covariance(
     tori: Torus,
     images: Array,
     observation: Observation,
     tolerance: float,
     max_iterations: int,
+    level_known: bool = False,
 ) -> MeanSolution:
     """The posterior's covariance matrix (W + K^-1)^-1 times images.
 
@@ -94,12 +104,13 @@ def apply_posterior_covariance(
       observation: mask and noise that the posterior is conditioned on.
       tolerance: relative residual to stop at, in the coordinates u.
       max_iterations: at most so many steps.
+      level_known: whether the levels are 0.
 
     Returns:
       The products as `mean`, and how the solves went.
     """
     precision = inverse_noise(observation)
-    return _invert(tori, images, precision, tolerance, max_iterations)
+    return _invert(tori, images, precision, tolerance, max_iterations, level_known)
 
 
 class Coordinates(NamedTuple):
@@ -110,11 +121,12 @@ class Coordinates(NamedTuple):
 
     Attributes:
       prior: (N, P1, P2 // 2 + 1), what K^-1 becomes: 1 / (1 + w S), and 0 at
-        frequency zero.
+        frequency zero where the level is unknown.
       analysis: multiplies the transform of W f, w f or the like.
       synthesis: multiplies u before it is transformed back into f.
       size: (P1, P2).
       grid: (H, W), the part of the torus that is the image.
+      level_known: whether there is none but 0.
     """
 
     prior: Array
@@ -122,6 +134,7 @@ class Coordinates(NamedTuple):
     synthesis: Array
     size: tuple[int, int]
     grid: tuple[int, int]
+    level_known: bool
 
     def to_images(self, coefficients: Array) -> Array:
         """Images (N, H, W) of coefficients, the torus around them cut off."""
@@ -139,15 +152,21 @@ class Coordinates(NamedTuple):
     def levels(self, coefficients: Array) -> Array:
         """(N,) means of f over the torus, which are the unknown levels."""
         first = self.synthesis[:, 0, 0] * coefficients[:, 0, 0, 0]
+        if self.level_known:
+            return jnp.zeros_like(first)
         return first / (self.size[0] * self.size[1])
 
 
-def coordinates(tori: Torus, weight: Array, grid: tuple[int, int]) -> Coordinates:
+def coordinates(
+    tori: Torus, weight: Array, grid: tuple[int, int], level_known: bool
+) -> Coordinates:
     """The coordinates for a scalar w, `weight`, and one image a torus."""
     spectrum = tori.spectrum
     gain = jnp.sqrt(spectrum / (1 + weight * spectrum))
-    gain = gain.at[:, 0, 0].set(1 / jnp.sqrt(weight))
-    prior = (1 / (1 + weight * spectrum)).at[:, 0, 0].set(0)
+    prior = 1 / (1 + weight * spectrum)
+    if not level_known:
+        gain = gain.at[:, 0, 0].set(1 / jnp.sqrt(weight))
+        prior = prior.at[:, 0, 0].set(0)
 
     # Each entry counts for the frequencies that it stands for, so that the dot products
     # of the iteration are those of images.
@@ -155,7 +174,7 @@ def coordinates(tori: Torus, weight: Array, grid: tuple[int, int]) -> Coordinate
     unit = np.sqrt(counts / (tori.size[0] * tori.size[1]))
     analysis = gain * jnp.asarray(unit, gain.dtype)[None]
     synthesis = gain / jnp.asarray(unit, gain.dtype)[None]
-    return Coordinates(prior, analysis, synthesis, tori.size, grid)
+    return Coordinates(prior, analysis, synthesis, tori.size, grid, level_known)
 
 
 def inverse_noise(observation: Observation) -> Array:
@@ -169,10 +188,11 @@ def _invert(
     precision: Array,
     tolerance: float,
     max_iterations: int,
+    level_known: bool,
 ) -> MeanSolution:
     """Solves (W + K^-1) f = images on the torus around the images."""
     height, width = images.shape[1:]
-    around = coordinates(tori, jnp.max(precision), (height, width))
+    around = coordinates(tori, jnp.max(precision), (height, width), level_known)
 
     def operator(coefficients: Array) -> Array:
         seen = precision[None] * around.to_images(coefficients)

@@ -20,7 +20,7 @@ where the map is a filter, as for blurred and coarser pictures
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import jax
@@ -59,7 +59,7 @@ class Posterior:
 
     Attributes:
       mean: (H, W) or (H, W, C), as the values were given.
-      level: scalar or (C,), the constant m by generalised least squares.
+      level: scalar or (C,), the constant m, given or by generalised least squares.
       info: how the solves went; look at `info.converged`.
       system: the equations that the mean solves.
     """
@@ -68,6 +68,30 @@ class Posterior:
     level: Array
     info: SolveInfo
     system: System
+
+    def given(self, observation: Observation) -> "Posterior":
+        """The posterior of the same process where something else was seen.
+
+        As `condition` would find it with the same arguments, a level that was given
+        included, but what it works out of the covariances is used again. So are
+        compiled programs: pieces of a large picture have one size.
+
+        Args:
+          observation: of the shapes that this one's has.
+
+        Raises:
+          ValueError: on other shapes.
+        """
+        seen = self.system.observation
+        shapes = [each.values.shape for each in (seen, observation)]
+        if shapes[0] != shapes[1]:
+            raise ValueError(
+                f"observation: expected values of shape {shapes[0]}, as before, got "
+                f"{shapes[1]}"
+            )
+        system = replace(self.system, observation=observation)
+        level = jnp.reshape(self.level, -1) if system.level_known else None
+        return _solved(system, level, self.mean.ndim == 2)
 
     def sample(
         self,
@@ -197,6 +221,7 @@ def condition(
     through: LinearMap | None = None,
     image_shape: tuple[int, ...] | None = None,
     channels: ChannelModel | None = None,
+    level: jax.typing.ArrayLike | None = None,
     method: Method = "automatic",
     tolerance: float | None = None,
     max_iterations: int = 1000,
@@ -218,6 +243,8 @@ def condition(
       channels: directions and variances of independent channels in colour space;
         estimated from the observed pixels by default, as they are. Needed where a map
         makes another number of channels of them.
+      level: the constant m where it is known, one number or (C,), the colours';
+        unknown by default.
       method: "weights" or "field", the two iterative forms; "automatic" picks one by
         the mask's widest gap, and weights where the noise is weak; "dense" factorises
         the matrix, for small images. Through blur and decimation there are "weights",
@@ -263,11 +290,34 @@ def condition(
         max_iterations,
         through,
         None if through is None else shape,
+        level is not None,
     )
-    solution = system.solve(system.data(observation.values))
-    mean = correlate(solution.mean, channels)
-    level = jnp.matmul(channels.rotation, solution.level, precision="highest")
-    if grey and shape[2] == 1:
+    if level is not None:
+        level = arguments.read_level(level, shape[2], method, observation.values.dtype)
+    return _solved(system, level, grey and shape[2] == 1)
+
+
+def _solved(system: System, level: Array | None, grey: bool) -> Posterior:
+    """The posterior of a system, and of a level where the system knows one.
+
+    Args:
+      system: the equations.
+      level: (C,) where the system knows one, otherwise None.
+      grey: whether the mean is to be (H, W).
+    """
+    values = system.observation.values
+    if level is not None:
+        flat = jnp.broadcast_to(level, system.shape)
+        seen = flat if system.through is None else system.through(flat)
+        values = system.observation.mask[:, :, None] * (values - seen)
+    solution = system.solve(system.data(values))
+    mean = correlate(solution.mean, system.channels)
+    if level is None:
+        rotation = system.channels.rotation
+        level = jnp.matmul(rotation, solution.level, precision="highest")
+    else:
+        mean = mean + flat
+    if grey:
         mean, level = mean[:, :, 0], level[0]
     return Posterior(mean, level, system.info(solution), system)
 

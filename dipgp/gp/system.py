@@ -107,6 +107,7 @@ class System:
       through: what the image is seen through, before the mask; None where it is seen
         as it is, which has solvers of its own.
       image_shape: (H, W, C) of the image seen through a map, otherwise None.
+      level_known: whether the process has no level but 0.
     """
 
     covariances: tuple[Covariance, ...]
@@ -120,12 +121,18 @@ class System:
     image_shape: tuple[int, int, int] | None = field(
         default=None, metadata={"static": True}
     )
+    level_known: bool = field(default=False, metadata={"static": True})
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(H, W, C) of the image."""
+        height, width, colours = self.image_shape or self.observation.values.shape
+        return height, width, colours
 
     @property
     def grid(self) -> tuple[int, int]:
         """(H, W) of the image in pixels."""
-        shape = self.image_shape or self.observation.mask.shape
-        return shape[0], shape[1]
+        return self.shape[:2]
 
     @property
     def unknowns(self) -> int:
@@ -191,10 +198,16 @@ class System:
                 self.image_shape,
                 self.tolerance,
                 self.max_iterations,
+                self.level_known,
             )
         solve = weights.solve if self.form == "weights" else field_form.solve
         return solve(
-            self.tori, data, self.observation, self.tolerance, self.max_iterations
+            self.tori,
+            data,
+            self.observation,
+            self.tolerance,
+            self.max_iterations,
+            self.level_known,
         )
 
     def apply_posterior_covariance(self, images: Array) -> MeanSolution:
@@ -207,7 +220,12 @@ class System:
         assert tori is not None
         if self.through is None:
             return field_form.apply_posterior_covariance(
-                tori, images, self.observation, self.tolerance, self.max_iterations
+                tori,
+                images,
+                self.observation,
+                self.tolerance,
+                self.max_iterations,
+                self.level_known,
             )
         assert self.image_shape is not None
         if self.couples_channels:
@@ -224,6 +242,7 @@ class System:
             self.image_shape,
             self.tolerance,
             self.max_iterations,
+            self.level_known,
         )
         if not self.couples_channels:
             return found

@@ -33,7 +33,9 @@ from dipgp.observations import LinearMap, Observation
 Array = jax.Array
 
 
-@functools.partial(jax.jit, static_argnames=("through", "shape", "max_iterations"))
+@functools.partial(
+    jax.jit, static_argnames=("through", "shape", "max_iterations", "level_known")
+)
 def solve(
     tori: Torus,
     data: Array,
@@ -43,6 +45,7 @@ def solve(
     shape: tuple[int, int, int],
     tolerance: float,
     max_iterations: int,
+    level_known: bool = False,
 ) -> MeanSolution:
     """Posterior means of N images whose channels have unknown levels.
 
@@ -55,6 +58,7 @@ def solve(
       shape: (H, W, C) of each image.
       tolerance: relative residual to stop at, in the coordinates u.
       max_iterations: at most so many steps.
+      level_known: whether the levels are 0.
 
     Returns:
       (N C, H, W) independent channels. Those of an image share one system, hence its
@@ -65,6 +69,8 @@ def solve(
     moments, weighted = _flat_moments(observation, through, shape)
     products = jnp.einsum("ahwc,nhwc->na", weighted, values, precision="highest")
     start = jnp.linalg.solve(moments, products.T).T  # (N, C), the nearest flat images
+    if level_known:
+        start = jnp.zeros_like(start)
     rest = values - jax.vmap(through)(
         jnp.broadcast_to(start[:, None, None], (count, *shape))
     )
@@ -79,6 +85,7 @@ def solve(
         shape,
         tolerance,
         max_iterations,
+        level_known,
     )
     turned = jnp.matmul(start, channels.rotation, precision="highest")  # V^T m
     return found._replace(
@@ -86,7 +93,9 @@ def solve(
     )
 
 
-@functools.partial(jax.jit, static_argnames=("through", "shape", "max_iterations"))
+@functools.partial(
+    jax.jit, static_argnames=("through", "shape", "max_iterations", "level_known")
+)
 def apply_posterior_covariance(
     tori: Torus,
     images: Array,
@@ -96,6 +105,7 @@ def apply_posterior_covariance(
     shape: tuple[int, int, int],
     tolerance: float,
     max_iterations: int,
+    level_known: bool = False,
 ) -> MeanSolution:
     """The posterior's covariance matrix (A^T W A + K^-1)^-1 times images.
 
@@ -108,6 +118,7 @@ def apply_posterior_covariance(
       shape: (H, W, C) of each image.
       tolerance: relative residual to stop at, in the coordinates u.
       max_iterations: at most so many steps.
+      level_known: whether the levels are 0.
 
     Returns:
       The products (N C, H, W) as `mean`, and how the solves went.
@@ -127,7 +138,9 @@ def apply_posterior_covariance(
     moments, _ = _flat_moments(observation, through, shape)
     size = jnp.max(field.inverse_noise(observation))  # which the moments lack
     typical = size * jnp.trace(moments) / math.prod(shape)
-    around = field.coordinates(tori, jax.lax.stop_gradient(typical), (height, width))
+    around = field.coordinates(
+        tori, jax.lax.stop_gradient(typical), (height, width), level_known
+    )
     together = (count, colours, *around.prior.shape[1:])
 
     def to_images(coefficients: Array) -> Array:

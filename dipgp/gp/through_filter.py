@@ -22,14 +22,16 @@ from dipgp.gp import conjugate_gradients, grid_inverse
 from dipgp.gp.colour import ChannelModel, decorrelate
 from dipgp.gp.conjugate_gradients import MeanSolution
 from dipgp.gp.toeplitz import Torus
-from dipgp.gp.weights import Contrasts
+from dipgp.gp.weights import Contrasts, Values
 from dipgp.observations import LinearMap, Observation
 from dipgp.observations.stationary_filter import goes_around, stationary_filter
 
 Array = jax.Array
 
 
-@functools.partial(jax.jit, static_argnames=("through", "shape", "max_iterations"))
+@functools.partial(
+    jax.jit, static_argnames=("through", "shape", "max_iterations", "level_known")
+)
 def solve(
     tori: Torus,
     data: Array,
@@ -39,6 +41,7 @@ def solve(
     shape: tuple[int, int, int],
     tolerance: float,
     max_iterations: int,
+    level_known: bool = False,
 ) -> MeanSolution:
     """Posterior means of N images whose channels have unknown levels.
 
@@ -51,6 +54,7 @@ def solve(
       shape: (H, W, C) of each image.
       tolerance: relative residual to stop at.
       max_iterations: at most so many steps.
+      level_known: whether the levels are 0.
 
     Returns:
       (N C, H, W) independent channels, each solved by itself.
@@ -73,7 +77,7 @@ def solve(
     images = jnp.moveaxis(data.reshape(-1, colours, *grid), 1, -1)
     values = jax.vmap(decorrelate, (0, None))(images, channels).reshape(data.shape)
 
-    contrasts = Contrasts(tori, observation)
+    contrasts = (Values if level_known else Contrasts)(tori, observation)
     still = jax.lax.stop_gradient(contrasts)
     nearly_inverse = grid_inverse.inverse(
         grid_inverse.covariances_seen(still.tori, filtered),
@@ -91,7 +95,7 @@ def solve(
     weights = contrasts.project(solution.value)
     field = field_of(weights)
     left = values - see(field) - contrasts.noise * weights
-    level = contrasts.average(left) / filtered.taps.sum()
+    level = contrasts.level(left) / filtered.taps.sum()
     return MeanSolution(
         field + level, level[:, 0, 0], solution.iterations, solution.residual
     )

@@ -97,14 +97,16 @@ def choose(system: System) -> Literal["dense", "stationary", "probing", "samples
     mask, noise_std = system.observation.mask, system.observation.noise_std
     if numerics.is_traced((mask, noise_std)):
         return "samples"
+    # Matrices are for levels that are not known.
+    dense_pays = not system.level_known and system.unknowns <= FEW_PIXELS
     if system.through is not None:
-        if system.unknowns <= FEW_PIXELS:
+        if dense_pays:
             return "dense"
         whole = system.image_shape == system.observation.values.shape
         if whole and system.filter is not None and seen_evenly(system.observation):
             return "stationary"
         return "probing" if widest_gap(mask) < WIDEST_GAP else "samples"
-    if system.tori is None or mask.size <= FEW_PIXELS:
+    if system.tori is None or dense_pays:
         return "dense"
     if seen_evenly(system.observation):
         return "stationary"
@@ -127,6 +129,10 @@ def _in_colours(
 
 def _dense(system: System) -> Array:
     """(C, H, W) along `System.directions`, the diagonals of the matrices."""
+    if system.level_known:
+        raise ValueError(
+            'method: expected another than "dense" where the level is known'
+        )
     if system.through is not None:
         assert system.image_shape is not None
         matrix = dense_through.posterior_covariance(
@@ -164,8 +170,9 @@ def _stationary(system: System) -> Array:
     spectrum = system.tori.spectrum
     power = jnp.asarray(seen_through.power(system.tori.size), spectrum.dtype)[None]
     left = noise * spectrum / (noise + power * spectrum)
-    # The unknown level is a process of infinite variance at frequency zero.
-    left = left.at[:, 0, 0].set(noise / power[:, 0, 0])
+    if not system.level_known:
+        # It is a process of infinite variance at frequency zero.
+        left = left.at[:, 0, 0].set(noise / power[:, 0, 0])
     mean = jnp.fft.irfft2(left, s=system.tori.size)[:, :1, :1]
     return jnp.broadcast_to(mean, (len(spectrum), *system.grid))
 

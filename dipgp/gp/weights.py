@@ -20,13 +20,14 @@ from dipgp.observations import Observation
 Array = jax.Array
 
 
-@functools.partial(jax.jit, static_argnames=("max_iterations",))
+@functools.partial(jax.jit, static_argnames=("max_iterations", "level_known"))
 def solve(
     tori: Torus,
     data: Array,
     observation: Observation,
     tolerance: float,
     max_iterations: int,
+    level_known: bool = False,
 ) -> MeanSolution:
     """Posterior means of independent channels with an unknown level each.
 
@@ -36,12 +37,13 @@ def solve(
       observation: mask and noise of these data.
       tolerance: relative residual to stop at.
       max_iterations: at most so many steps.
+      level_known: whether the levels are 0.
     """
-    contrasts = Contrasts(tori, observation)
+    contrasts = (Values if level_known else Contrasts)(tori, observation)
     solution = contrasts.invert(data, tolerance, max_iterations)
     weights = contrasts.project(solution.value)
     field = tori.apply(weights)
-    level = contrasts.average(data - field - contrasts.noise * weights)
+    level = contrasts.level(data - field - contrasts.noise * weights)
     return MeanSolution(
         field + level, level[:, 0, 0], solution.iterations, solution.residual
     )
@@ -82,6 +84,10 @@ class Contrasts(NamedTuple):
         """Those of one channel."""
         spectrum = self.tori.spectrum[index : index + 1]
         return self._replace(tori=Torus(spectrum, self.tori.error, self.tori.size))
+
+    def level(self, images: Array) -> Array:
+        """(C, 1, 1) of what is left of data where weights explain them."""
+        return self.average(images)
 
     def average(self, images: Array) -> Array:
         """Mean over the observed pixels."""
@@ -125,3 +131,15 @@ class Contrasts(NamedTuple):
             tolerance,
             max_iterations,
         )
+
+
+class Values(Contrasts):
+    """The observed values themselves, and K + D, where the level is known to be 0."""
+
+    def level(self, images: Array) -> Array:
+        """(C, 1, 1) zeros."""
+        return jnp.zeros((len(images), 1, 1), images.dtype)
+
+    def project(self, images: Array) -> Array:
+        """Zero where nothing is observed."""
+        return self.mask * images
