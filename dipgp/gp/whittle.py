@@ -70,14 +70,8 @@ def periodogram(values: Array, tile: int = TILE) -> Periodogram:
     height, width = values.shape[1:]
     down, right = min(tile, height), min(tile, width)
     window = _window(down)[:, None] * _window(right)[None, :]
-    centred = values - jnp.mean(values, axis=(1, 2), keepdims=True)
-    tiles = [
-        centred[:, top : top + down, left : left + right]
-        for top in _starts(height, down)
-        for left in _starts(width, right)
-    ]
-    windowed = jnp.stack(tiles) * jnp.asarray(window, values.dtype)[None, None]
-    power = jnp.mean(jnp.square(jnp.abs(jnp.fft.rfft2(windowed))), axis=0)
+    places = [(0, i, j) for i in _starts(height, down) for j in _starts(width, right)]
+    power = _mean_power(values, jnp.asarray(window, values.dtype), jnp.asarray(places))
     transform = np.abs(np.fft.rfft2(window, s=(2 * down, 2 * right))) ** 2
     autocorrelation = np.fft.irfft2(transform, s=(2 * down, 2 * right))
     counts = half_spectrum_counts((down, right))
@@ -86,6 +80,24 @@ def periodogram(values: Array, tile: int = TILE) -> Periodogram:
     return Periodogram(
         power, jnp.asarray(autocorrelation, dtype), jnp.asarray(counts, dtype)
     )
+
+
+@jax.jit
+def _mean_power(values: Array, window: Array, places: Array) -> Array:
+    """Squared coefficients (C, T1, T2 // 2 + 1), mean over tiles that begin at places.
+
+    One tile at a time: all of them take several times the image's memory.
+    """
+    level = jnp.mean(values, axis=(1, 2), keepdims=True)
+    shape = (len(values), *window.shape)
+
+    def add(total: Array, place: Array) -> tuple[Array, None]:
+        tile = jax.lax.dynamic_slice(values, place, shape) - level
+        return total + jnp.square(jnp.abs(jnp.fft.rfft2(window[None] * tile))), None
+
+    start = jnp.zeros((*shape[:2], shape[2] // 2 + 1), values.dtype)
+    total, _ = jax.lax.scan(add, start, places)
+    return total / len(places)
 
 
 def _window(size: int) -> np.ndarray:
