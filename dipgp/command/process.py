@@ -10,6 +10,7 @@ import scipy.fft
 
 from dipgp import gp, kernels
 from dipgp.command import memory
+from dipgp.command.options import GREY_LEVELS
 from dipgp.command.problems import Problem
 from dipgp.gp.posterior import TOLERANCES, choose_form
 from dipgp.observations import Observation
@@ -17,8 +18,9 @@ from dipgp.progress import Report
 
 # Of the covariances that the noise is estimated by: it hardly depends on them.
 DEPTHS, SIGMAS = (1, 4, 16), (0.5, 1.0, 2.0, 4.0)
-# A misfit that does not show, beside the noise.
-PART_OF_NOISE = 0.2
+# Root mean squares of misfits that do not show: beside the noise, and in the picture,
+# where white is 1.
+PART_OF_NOISE, INVISIBLE = 0.2, 0.02 / GREY_LEVELS
 _REMEDY = "try a smaller picture, or a part of it"
 
 
@@ -136,8 +138,9 @@ def restore(
 def tolerance(problem: Problem, noise_std: float) -> float | None:
     """Relative residual at which to stop; None for the solver's own.
 
-    The weights' residual is a misfit to what is seen. One of a part of the noise does
-    not show, and for little noise 32 bits reach no other.
+    The weights' residual is a misfit to what is seen, and no smaller than that of the
+    picture where it is seen as it is. For little noise 32 bits reach no other than a
+    part of it.
 
     Args:
       problem: the picture's.
@@ -147,8 +150,8 @@ def tolerance(problem: Problem, noise_std: float) -> float | None:
     if choose_form(mask, problem.through) != "weights":
         return None
     spread = float(np.std(np.asarray(values)[np.asarray(mask) != 0]))
-    invisible = PART_OF_NOISE * noise_std / max(spread, noise_std)
-    return max(invisible, TOLERANCES["weights"])
+    misfit = min(PART_OF_NOISE * noise_std, INVISIBLE)
+    return max(misfit / max(spread, noise_std), TOLERANCES["weights"])
 
 
 def _advice(info: gp.SolveInfo) -> str:
