@@ -1,6 +1,3 @@
-import shlex
-from pathlib import Path
-
 import pytest
 
 from dipgp.command import options
@@ -64,14 +61,6 @@ def test_mistakes_end_in_advice(arguments, message, capsys):
         options.parse(arguments)
     assert ended.value.code == 2
     assert message in capsys.readouterr().err
-
-
-def test_the_readmes_commands_can_be_parsed():
-    text = (Path(__file__).parents[2] / "README.md").read_text()
-    found = [line for line in text.splitlines() if line.startswith("dipgp ")]
-    assert {line.split()[1] for line in found} == set(ALL)
-    for line in found:
-        options.parse(shlex.split(line, comments=True)[1:])
 
 
 @pytest.mark.parametrize("task", ["", *ALL])
