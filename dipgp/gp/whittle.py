@@ -29,6 +29,8 @@ Array = jax.Array
 
 TILE = 128
 FISHER_STEPS = 30
+# Power that a channel has at least where the search begins, in parts of the noise's.
+LEAST = 1e-6
 
 
 class Periodogram(NamedTuple):
@@ -164,8 +166,11 @@ def fit(
             return logs + jnp.clip(both if estimate_noise else one, -1, 1)
 
         white_part = jnp.full_like(shape, 1.0) * white
-        ratio = jnp.sum(data.counts * power) / jnp.sum(data.counts * shape)
-        start = jnp.stack([jnp.log(ratio), 2 * jnp.log(jnp.asarray(noise_std))])
+        noise = jnp.square(jnp.asarray(noise_std))
+        # Of a channel that does not vary, which has no logarithm, next to nothing.
+        seen = jnp.sum(data.counts * jnp.maximum(power, LEAST * noise * white))
+        ratio = seen / jnp.sum(data.counts * shape)
+        start = jnp.stack([jnp.log(ratio), jnp.log(noise)])
         logs = jax.lax.fori_loop(0, FISHER_STEPS, scoring, start)
         mean, _ = model(logs)
         likelihood = -jnp.sum(data.counts * (power / mean + jnp.log(mean))) / (

@@ -1,10 +1,13 @@
 """Reading and writing pictures, whatever the format."""
 
+import io
 import os
 import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+
+from PIL import Image
 
 from dipgp.files import read_file
 from dipgp.photographs import exif as exif_block
@@ -43,7 +46,16 @@ def read(path: str | os.PathLike[str]) -> Photograph:
             return tiff_file.decode(content)
     except Exception as error:  # decoders fail on damaged files in any way they like
         raise ValueError(f"{path}: expected {_EXPECTED}, got {error}") from error
-    raise ValueError(f"{path}: expected {_EXPECTED}, got another kind of file")
+    raise ValueError(f"{path}: expected {_EXPECTED}, got {_kind(content)}")
+
+
+def _kind(content: bytes) -> str:
+    """What another file is, in words."""
+    try:
+        with Image.open(io.BytesIO(content)) as picture:
+            return f"a {picture.format} picture; try converting it to PNG"
+    except Exception:  # no picture, or one that is damaged in any way
+        return "another kind of file"
 
 
 def format_of(path: str | os.PathLike[str]) -> Format:

@@ -145,3 +145,14 @@ def test_the_fit_is_at_the_top(x64):
     top = float(fit.amplitude[0])
     np.testing.assert_allclose(fit.evidence[0], likelihood(top), rtol=1e-10)
     assert likelihood(top) > max(likelihood(1.02 * top), likelihood(0.98 * top))
+
+
+@pytest.mark.parametrize("estimate_noise", [False, True])
+def test_a_channel_that_does_not_vary_has_next_to_no_amplitude(estimate_noise):
+    grain = np.random.default_rng(0).standard_normal((16, 16)).astype(np.float32)
+    data = whittle.periodogram(jnp.stack([jnp.full((16, 16), 0.5), grain]))
+    shape = whittle.expected_power(PRIORS["smooth"], data)
+    fit = whittle.fit(shape, data, jnp.asarray(0.1), estimate_noise)
+    assert np.isfinite(np.asarray(fit.evidence)).all()
+    assert 0 < fit.amplitude[0] < 1e-3
+    assert fit.amplitude[1] > 0.1

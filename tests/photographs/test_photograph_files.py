@@ -15,7 +15,8 @@ def test_content_says_the_format(tmp_path):
     ("content", "reason"),
     [
         pytest.param(b"", "an empty file", id="empty"),
-        pytest.param(b"GIF89a and more", "another kind of file", id="GIF"),
+        pytest.param(b"GIF89a and more", "another kind of file", id="no picture"),
+        pytest.param(saved(samples(3), "GIF"), "a GIF picture; try", id="GIF"),
         pytest.param(saved(samples(3), "JPEG")[:200], "Truncated", id="cut short"),
     ],
 )
