@@ -173,15 +173,17 @@ def restore(
     progress, code = _drive(recipe, data, progress, checkpoints, problem.jobs, report)
     samples = progress.collected.samples
     enough = float(samples.weight) > 1
-    mean = samples.mean if enough else progress.collected.average.value
-    std = np.sqrt(np.asarray(moments.variance(samples))) if enough else None
+    average = samples.mean if enough else progress.collected.average.value
+    mean, std = np.asarray(average)[problem.inner], None
+    if enough:
+        std = np.sqrt(np.asarray(moments.variance(samples)))[problem.inner]
     if code == guard.GAVE_UP:
         advice = "the chain fell again and again from the same place; try more --noise"
-        return Restoration(np.asarray(mean), std, False, advice)
+        return Restoration(mean, std, False, advice)
     if not enough:
         advice = "too short a chain to have samples; try more --iterations"
-        return Restoration(np.asarray(mean), None, False, advice)
-    return Restoration(np.asarray(mean), std, True, "ran to the end")
+        return Restoration(mean, None, False, advice)
+    return Restoration(mean, std, True, "ran to the end")
 
 
 def _drive(

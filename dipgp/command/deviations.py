@@ -32,7 +32,8 @@ def write(paths: Sequence[Path], std: np.ndarray) -> str:
             np.savez_compressed(buffer, std=std.astype(np.float32))
             write_atomically(path, buffer.getvalue())
             continue
-        grey = np.sqrt(np.mean(np.square(std, dtype=np.float64), axis=2))
+        squares = np.einsum("hwc,hwc->hw", std, std, dtype=np.float64)
+        grey = np.sqrt(squares / std.shape[2])
         scale = white(float(grey.max()))
         words = f"white is a standard deviation of {scale:g} grey levels of 255"
         samples = np.round(grey * (GREY_LEVELS / scale) * 65535)

@@ -12,8 +12,8 @@ BASE = 0.6 * GIGA
 # 655, on 512x512 pixels.
 MEAN, MEAN_THROUGH = 130, 210
 VARIANCE, VARIANCE_THROUGH = 420, 660
-# A torus around an image of covariances that fall off within it, in parts of its size.
-MARGIN = 1.2
+# Bytes a number of the picture that is read, and of the one that is written.
+READ, WRITTEN, DEVIATIONS = 18, 8, 12
 
 
 def needed(pixels: float, channels: int, through: bool, std: bool) -> float:
@@ -28,6 +28,17 @@ def needed(pixels: float, channels: int, through: bool, std: bool) -> float:
     mean = MEAN_THROUGH if through else MEAN
     variance = VARIANCE_THROUGH if through else VARIANCE
     return BASE + pixels * channels * (variance if std else mean)
+
+
+def of_arrays(read: int, written: int, std: bool) -> float:
+    """Bytes that a picture takes beside the posterior of a part of it.
+
+    Args:
+      read: numbers in the picture that is read, pixels times channels.
+      written: likewise, in the one that is written.
+      std: whether standard deviations are written, too.
+    """
+    return READ * read + (WRITTEN + DEVIATIONS * std) * written
 
 
 def available() -> float:

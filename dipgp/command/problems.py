@@ -4,7 +4,9 @@ import dataclasses
 import math
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
+import scipy.ndimage
 from PIL import Image
 
 from dipgp.command.options import GREY_LEVELS, Order
@@ -47,6 +49,10 @@ class Problem:
         the picture itself.
       shape: (H, W, C) of the picture.
       inner: rows and columns of the picture that the file is to show.
+      factor: of these to what is seen, along each axis.
+      keeps_known: whether pixels that are known come back as they are.
+      hole: how far what is to be filled in is from what is known, in pixels; 0 where
+        nothing is.
       jobs: pictures at a time, which share the memory.
     """
 
@@ -56,7 +62,42 @@ class Problem:
     through: LinearMap | None
     shape: tuple[int, int, int]
     inner: tuple[slice, slice]
+    factor: int
+    keeps_known: bool
+    hole: float
     jobs: int
+
+    @property
+    def shown_shape(self) -> tuple[int, int, int]:
+        """(H, W, C) of what the file is to show."""
+        rows, columns = self.inner
+        height, width = rows.stop - rows.start, columns.stop - columns.start
+        return height, width, self.shape[2]
+
+    def part(self, rows: slice, columns: slice) -> "Problem":
+        """That of a part of what is seen, alike in all else.
+
+        Args:
+          rows: of what is seen.
+          columns: likewise.
+        """
+        seen = (np.asarray(array)[rows, columns] for array in self.observation)
+        grid = self.observation.mask.shape
+        lost = [
+            whole - (part.stop - part.start)
+            for whole, part in zip(grid, (rows, columns), strict=True)
+        ]
+        down, right = (self.factor * size for size in lost)
+        height, width, channels = self.shape
+        return dataclasses.replace(
+            self,
+            observation=Observation(*map(jnp.asarray, seen)),
+            shape=(height - down, width - right, channels),
+            inner=(
+                slice(self.inner[0].start, self.inner[0].stop - down),
+                slice(self.inner[1].start, self.inner[1].stop - right),
+            ),
+        )
 
 
 def pose(order: Order, photograph: Photograph, mask: Path | None) -> Problem:
@@ -72,6 +113,8 @@ def pose(order: Order, photograph: Photograph, mask: Path | None) -> Problem:
     """
     colours = _distinct(photograph.colours)
     height, width, channels = colours.shape
+    if height * width == 1:
+        raise ValueError("expected a picture of several pixels, got a single one")
     known = np.ones((height, width), bool)
     if mask is not None:
         known = _known(order, photograph, mask)
@@ -79,16 +122,18 @@ def pose(order: Order, photograph: Photograph, mask: Path | None) -> Problem:
         known &= photograph.alpha > 0
         if not known.any():
             raise ValueError("expected a picture that is not all transparent")
+    hole = 0.0 if mask is None else _deepest(known, photograph.alpha)
     least = _rounding(photograph.dtype)
     if order.task == "inpaint":
         least = max(least, LEAST_NOISE_STD)
     noise_std = max(least, GUESS) if order.noise_std is None else order.noise_std
     through: LinearMap | None = None
-    shape, inner = (height, width, channels), (slice(None), slice(None))
+    shape, inner = (height, width, channels), (slice(0, height), slice(0, width))
     if order.task == "upscale":
         factor = order.factor
         through = Decimation(factor, FILTERS[order.filter])
         shape = (factor * height, factor * width, channels)
+        inner = (slice(0, shape[0]), slice(0, shape[1]))
     elif order.task == "deblur":
         through = blur = _blur(order)
         (top, bottom), (left, right) = blur.margins
@@ -101,6 +146,9 @@ def pose(order: Order, photograph: Photograph, mask: Path | None) -> Problem:
         through,
         shape,
         inner,
+        order.factor,
+        mask is not None,
+        hole,
         order.jobs,
     )
 
@@ -114,11 +162,11 @@ def restored(
       order: what was asked for.
       photograph: what was read.
       problem: its own.
-      mean: (H, W, C) of the problem's shape.
+      mean: (H, W, C) of the problem's shown shape.
     """
-    colours = shown(photograph, problem, mean)
+    colours = in_colours(photograph, mean)
     alpha = photograph.alpha
-    if order.task == "inpaint":
+    if problem.keeps_known:
         # What is known comes back bit by bit.
         known = np.asarray(problem.observation.mask)[:, :, None] != 0
         colours = np.where(known, photograph.colours, colours)
@@ -129,16 +177,20 @@ def restored(
     return dataclasses.replace(photograph, colours=colours, alpha=alpha)
 
 
-def shown(photograph: Photograph, problem: Problem, image: np.ndarray) -> np.ndarray:
-    """An image (H, W, C) of the problem, of the file's size and number of colours."""
-    rows, columns = problem.inner
-    image = np.asarray(image, np.float32)[rows, columns]
+def in_colours(photograph: Photograph, image: np.ndarray) -> np.ndarray:
+    """An image (H, W, 1 or C) with as many colours as the file has."""
     return np.broadcast_to(image, (*image.shape[:2], photograph.colours.shape[2]))
 
 
 def _distinct(colours: np.ndarray) -> np.ndarray:
     """One channel of a grey picture that is stored in colour, otherwise all."""
     return colours[:, :, :1] if (colours == colours[:, :, :1]).all() else colours
+
+
+def _deepest(known: np.ndarray, alpha: np.ndarray | None) -> float:
+    """How far a pixel that is missing and will be seen is from a known one."""
+    distances = scipy.ndimage.distance_transform_edt(~known)
+    return float(np.max(distances if alpha is None else distances * (alpha > 0)))
 
 
 def _rounding(dtype: np.dtype) -> float:

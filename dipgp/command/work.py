@@ -9,7 +9,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from dipgp.command import chains, deviations, memory, problems, process
+from dipgp.command import chains, deviations, memory, noise, problems, process
 from dipgp.command.options import GREY_LEVELS, Order
 from dipgp.command.plans import Plan
 from dipgp.command.problems import Problem
@@ -63,7 +63,7 @@ def restore(order: Order, plan: Plan, report: Report, tell: Tell) -> Outcome:
         total = process.announce(problem, "gp" in plan.deviations)
         if total > WORTH_SAYING:
             tell(f"{plan.source}: takes about {memory.in_words(total)} of memory")
-    noise_std = process.estimate_noise(problem, report)
+    noise_std = noise.estimate(problem, report)
     notes: list[str] = []
     found: dict[str, Restoration] = {}
     for method in plan.outputs:
@@ -104,7 +104,9 @@ def attempt(order: Order, plan: Plan, report: Report, tell: Tell) -> Outcome:
     try:
         return restore(order, plan, report, tell)
     except (ValueError, OSError, MemoryError, jax.errors.JaxRuntimeError) as error:
-        return Outcome(plan.source, "failed", (_in_words(error),))
+        # Whoever reads of it is told the picture's name already.
+        words = _in_words(error).removeprefix(f"{plan.source}: ")
+        return Outcome(plan.source, "failed", (words,))
 
 
 def _in_words(error: Exception) -> str:
@@ -159,7 +161,7 @@ def _apart(
 ) -> str:
     """How far two methods' pictures are apart, in words."""
     one, other = (
-        np.clip(problems.shown(photograph, problem, found.mean), 0, 1)
+        np.clip(problems.in_colours(photograph, found.mean), 0, 1)
         for found in (first, second)
     )
     levels = GREY_LEVELS * float(np.sqrt(np.mean(np.square(one - other))))
@@ -184,7 +186,7 @@ def _write(
     for path in plan.written:
         path.parent.mkdir(parents=True, exist_ok=True)
     if method in plan.deviations and found.std is not None:
-        std = problems.shown(photograph, problem, found.std)
+        std = problems.in_colours(photograph, found.std)
         words = deviations.write(plan.deviations[method], std)
         notes += [f"{plan.deviations[method][0]}: {words}"] * bool(words)
     # Last, since a picture that is there counts as done.

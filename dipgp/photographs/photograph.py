@@ -69,14 +69,21 @@ class Photograph:
     @property
     def samples(self) -> np.ndarray:
         """(H, W, C) or (H, W, C + 1) in the file's dtype, clipped and rounded."""
-        planes = self.colours
-        if self.alpha is not None:
-            planes = np.concatenate([planes, self.alpha[:, :, None]], axis=2)
-        planes = np.clip(planes, 0.0, 1.0)
+        height, width, count = self.colours.shape
+        planes = np.empty((height, width, count + (self.alpha is not None)), self.dtype)
+        for row in range(height):  # 64 bits of all rows would take much memory
+            planes[row, :, :count] = self._stored(self.colours[row])
+            if self.alpha is not None:
+                planes[row, :, count] = self._stored(self.alpha[row])
+        return planes
+
+    def _stored(self, intensities: np.ndarray) -> np.ndarray:
+        """Intensities of any shape in the file's dtype, clipped and rounded."""
+        clipped = np.clip(intensities, 0.0, 1.0)
         if self.dtype.kind == "f":
-            return planes.astype(self.dtype)
+            return clipped.astype(self.dtype)
         white = np.iinfo(self.dtype).max
-        return np.round(planes.astype(np.float64) * white).astype(self.dtype)
+        return np.round(clipped.astype(np.float64) * white).astype(self.dtype)
 
 
 def from_samples(

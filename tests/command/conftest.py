@@ -11,8 +11,8 @@ def few_covariances(monkeypatch):
     module = sys.modules["dipgp.kernels.plain_networks"]
     monkeypatch.setattr(module, "DEPTHS", (2,))
     monkeypatch.setattr(module, "SIGMAS", (1.0, 2.0))
-    monkeypatch.setattr("dipgp.command.process.DEPTHS", (2,))
-    monkeypatch.setattr("dipgp.command.process.SIGMAS", (1.0, 2.0))
+    monkeypatch.setattr("dipgp.command.noise.DEPTHS", (2,))
+    monkeypatch.setattr("dipgp.command.noise.SIGMAS", (1.0, 2.0))
 
 
 @pytest.fixture(scope="session")

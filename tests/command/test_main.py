@@ -9,7 +9,7 @@ import scipy.ndimage
 from PIL import Image
 from small_pictures import error, load, noisy, save
 
-from dipgp.command import memory, problems, process, work
+from dipgp.command import memory, noise, problems, process, work
 from dipgp.command.main import run
 from dipgp.command.options import Order
 from dipgp.photographs import read
@@ -184,7 +184,16 @@ def test_what_has_not_converged_is_written_and_told(
             "expected a point of light in a picture with odd sides, got 40x32 pixels",
             id="kernel",
         ),
-        pytest.param(["denoise", "dot.png", "-o", "x.png"], "dot.png", id="one pixel"),
+        pytest.param(
+            ["denoise", "dot.png", "-o", "x.png"],
+            "dot.png: expected a picture of several pixels",
+            id="one pixel",
+        ),
+        pytest.param(
+            ["denoise", "no.png", "-o", "x.png"],
+            "\nno.png: expected a PNG, JPEG or TIFF picture, got another kind",
+            id="no picture",
+        ),
     ],
 )
 def test_pictures_that_cannot_be_restored_are_named(
@@ -192,11 +201,12 @@ def test_pictures_that_cannot_be_restored_are_named(
 ):
     save(tmp_path / "deep.png", truth, bits=16)
     save(tmp_path / "dot.png", truth[:1, :1])
+    (tmp_path / "no.png").write_bytes(b"no picture")
     save(tmp_path / "wide.png", np.ones((32, 41, 1)))
     save(tmp_path / "black.png", np.zeros((32, 40, 1)))
     save(tmp_path / "white.png", np.ones((32, 40, 1)))
     assert run(arguments) == 1
-    assert message in capsys.readouterr().err
+    assert message in "\n" + capsys.readouterr().err
     assert not list(tmp_path.glob("x.*"))
 
 
@@ -218,9 +228,10 @@ def test_files_in_the_way_are_a_mistake(tmp_path, truth, capsys):
     assert (tmp_path / "out.png").read_bytes() == b""
 
 
-def test_a_picture_of_one_colour_comes_back(tmp_path, truth):
-    before = save(tmp_path / "in.png", np.full_like(truth, 0.4))
-    assert run(["denoise", "in.png", "-o", "out.png"]) == 0
+@pytest.mark.parametrize("noise", ["auto", "12"])
+def test_a_white_picture_comes_back(tmp_path, truth, noise):
+    before = save(tmp_path / "in.png", np.ones_like(truth))
+    assert run(["denoise", "in.png", "-o", "out.png", f"--noise={noise}"]) == 0
     np.testing.assert_array_equal(load(tmp_path / "out.png")[0], before)
 
 
@@ -243,5 +254,5 @@ def test_noise_is_estimated_where_jpeg_has_smoothed_colours(tmp_path, truth):
     (tmp_path / "in.jpg").write_bytes(buffer.getvalue())
     order = Order(task="denoise", inputs=("in.jpg",), output="out.jpg")
     problem = problems.pose(order, read("in.jpg"), None)
-    found = process.estimate_noise(problem, lambda news, fraction=None: None)
+    found = noise.estimate(problem, lambda news, fraction=None: None)
     assert 0.05 < found < 0.1

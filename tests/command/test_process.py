@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from small_pictures import save
 
-from dipgp.command import problems, process
+from dipgp.command import noise, problems, process
 from dipgp.command.options import Order
 from dipgp.gp.posterior import TOLERANCES
 from dipgp.photographs import read
@@ -37,5 +37,5 @@ def test_the_field_keeps_its_own_tolerance(tmp_path, truth):
 def test_noise_that_was_told_is_not_estimated(tmp_path, truth):
     save(tmp_path / "in.png", truth)
     problem = posed(tmp_path / "in.png", noise_std=0.07)
-    found = process.estimate_noise(problem, lambda news, fraction=None: None)
+    found = noise.estimate(problem, lambda news, fraction=None: None)
     assert found == pytest.approx(0.07)
