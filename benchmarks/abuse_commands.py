@@ -12,7 +12,7 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from benchmarks.abuse_runs import Case, Run, draw_pictures
+from benchmarks.abuse_runs import IN_A_FOLDER, Case, Run, draw_pictures
 from benchmarks.abuse_verdict import LONGER, REFUSED, RESULT, Verdict
 from dipgp.images import load_image, save_image
 
@@ -106,11 +106,7 @@ def _installed(grey: str, colour: str, folder: Path) -> list[Case]:
         ("deblur", grey, "--motion=3", "--angle=30", *shared),
         ("deblur", grey, f"--kernel={kernel}", *shared),
     ]
-    # The slash says that it is a folder.
-    told_output = ("--output={}/", "--std={}/std/")
-    return [
-        Case("dipgp.command", f"dipgp {line[0]}", line, told_output) for line in lines
-    ]
+    return [Case("dipgp.command", line[0], line, IN_A_FOLDER) for line in lines]
 
 
 def bad_lines(lines: Sequence[Case]) -> SearchStrategy[BadLine]:

@@ -31,6 +31,10 @@ _IDLE = (
 _RESULTS = (".png", ".npz", ".csv", ".json")
 
 
+# How the installed command is told where to write; the slash says that it is a folder.
+IN_A_FOLDER = ("--output={}/", "--std={}/std/")
+
+
 @dataclasses.dataclass(frozen=True)
 class Case:
     """A run that can be interrupted.
@@ -48,7 +52,8 @@ class Case:
     told_output: tuple[str, ...] = ("--output_dir={}",)
 
     def __str__(self) -> str:
-        return f"{self.module.removeprefix('experiments.')}: {self.methods}"
+        name = self.module.removeprefix("experiments.").removesuffix(".command")
+        return f"{name}: {self.methods}"
 
 
 def draw_pictures(folder: Path) -> tuple[str, str]:
@@ -132,6 +137,12 @@ def cases(grey: str, colour: str) -> list[Case]:
                 "--iterations=6",
                 "--stop_at=3",
             ),
+        ),
+        Case(
+            "dipgp.command",
+            "gp, sgld",
+            ("denoise", grey, "--method=both", "--preset=smoke", "--noise=25"),
+            IN_A_FOLDER,
         ),
     ]
 

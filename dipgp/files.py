@@ -1,5 +1,6 @@
 """Files as wholes: reading with clear refusals, writing all or nothing."""
 
+import hashlib
 import os
 import shutil
 import tempfile
@@ -53,7 +54,9 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
     path = Path(path)
     try:
         # In the same folder, since replacing is atomic within one file system only.
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=UNFINISHED) as folder:
+        with tempfile.TemporaryDirectory(
+            dir=path.parent, prefix=_unfinished(path.name)
+        ) as folder:
             whole = Path(folder) / path.name
             whole.write_bytes(content)
             os.replace(whole, path)
@@ -61,11 +64,18 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error
 
 
-def remove_unfinished(folder: Path) -> None:
+def remove_unfinished(folder: Path, name: str | None = None) -> None:
     """Removes what writers that were killed have left in a folder.
 
     Args:
-      folder: one into which nobody is writing.
+      folder: one into which nobody is writing the file, or any file.
+      name: of the file that they were writing; any by default.
     """
-    for unfinished in folder.glob(f"{UNFINISHED}*"):
+    left = UNFINISHED if name is None else _unfinished(name)
+    for unfinished in folder.glob(f"{left}*"):
         shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _unfinished(name: str) -> str:
+    """How a file's folders begin, however long its name."""
+    return f"{UNFINISHED}{hashlib.sha256(name.encode()).hexdigest()[:16]}-"

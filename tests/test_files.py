@@ -1,10 +1,12 @@
+import contextlib
 import errno
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
 
-from dipgp.files import read_file, write_atomically
+from dipgp.files import read_file, remove_unfinished, write_atomically
 
 
 def test_what_is_written_is_read_again(tmp_path):
@@ -18,6 +20,22 @@ def test_writing_replaces_an_older_file_and_leaves_nothing_beside_it(tmp_path):
     write_atomically(path, b"new")
     assert path.read_bytes() == b"new"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_killed_writers_left_is_removed_file_by_file(tmp_path, monkeypatch):
+    @contextlib.contextmanager
+    def never_cleaned(**options):
+        yield tempfile.mkdtemp(**options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(tempfile, "TemporaryDirectory", never_cleaned)
+        for name in ("one", "other", "n" * 200):
+            write_atomically(tmp_path / name, b"content")
+    assert len(list(tmp_path.glob(".*"))) == 3
+    remove_unfinished(tmp_path, "one")
+    assert len(list(tmp_path.glob(".*"))) == 2
+    remove_unfinished(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"one", "other", "n" * 200}
 
 
 def test_written_files_have_the_usual_permissions(tmp_path):

@@ -14,7 +14,7 @@ from dipgp.command.options import GREY_LEVELS, Order
 from dipgp.command.plans import Plan
 from dipgp.command.problems import Problem
 from dipgp.command.process import Restoration
-from dipgp.files import write_atomically
+from dipgp.files import remove_unfinished, write_atomically
 from dipgp.photographs import Photograph, encode, format_of, read
 from dipgp.progress import Report
 
@@ -99,6 +99,8 @@ def attempt(order: Order, plan: Plan, report: Report, tell: Tell) -> Outcome:
       report: is told how far the work is.
       tell: is told what should be known before the work begins.
     """
+    for path in plan.written:  # by one that was killed
+        remove_unfinished(path.parent, path.name)
     if plan.done:
         return Outcome(plan.source, "skipped", ("there already",))
     try:

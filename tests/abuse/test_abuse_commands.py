@@ -18,9 +18,7 @@ def test_every_binary_and_every_restoration_of_the_command_are_among_them(lines)
     restorations = {"denoise", "inpaint", "super_resolve", "deblur", "demosaic"}
     assert modules == {*restorations, "dipgp.command"}
     installed = {case.methods for case in lines if case.module == "dipgp.command"}
-    assert installed == {
-        *("dipgp denoise", "dipgp inpaint", "dipgp upscale", "dipgp deblur")
-    }
+    assert installed == {"denoise", "inpaint", "upscale", "deblur"}
 
 
 def test_every_argument_may_be_broken_and_draws_are_the_same_again(lines):

@@ -1,6 +1,8 @@
+import contextlib
 import io
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from small_pictures import error, load, noisy, save
 from dipgp.command import memory, noise, problems, process, work
 from dipgp.command.main import run
 from dipgp.command.options import Order
+from dipgp.files import write_atomically
 from dipgp.photographs import read
 
 
@@ -120,6 +123,20 @@ def test_one_failure_holds_up_no_other(tmp_path, truth, capsys):
     assert run(["denoise", "photos", "-o", "new", "--noise=5", "--resume"]) == 0
     assert "3 pictures: 1 done, 2 skipped; " in capsys.readouterr().out
     assert (tmp_path / "new/a.png").stat().st_mtime_ns == times["a.png"]
+
+
+def test_what_a_killed_command_left_is_removed(tmp_path, truth, monkeypatch):
+    @contextlib.contextmanager
+    def never_cleaned(**options):
+        yield tempfile.mkdtemp(**options)
+
+    save(tmp_path / "a.png", truth)
+    with monkeypatch.context() as patched:
+        patched.setattr(tempfile, "TemporaryDirectory", never_cleaned)
+        for name in ("out.png", "other.png"):
+            write_atomically(tmp_path / name, b"content")
+    assert run(["denoise", "a.png", "-o", "out.png", "--resume"]) == 0
+    assert len(list(tmp_path.glob(".*"))) == 1  # of what another may be writing
 
 
 def fake(source, state="done"):
