@@ -109,9 +109,8 @@ TOLERANCE = flags.DEFINE_float(
 COMPILATION_CACHE = flags.DEFINE_bool(
     "compilation_cache",
     True,
-    "Keep programs that took a second or more to compile for the next run, in the "
-    "folder that the environment's JAX_COMPILATION_CACHE_DIR names, or in dipgp of the "
-    "user's cache folder.",
+    "Keep compiled programs for the next run, in the folder that the environment's "
+    "JAX_COMPILATION_CACHE_DIR names, or in dipgp of the user's cache folder.",
 )
 FLOAT64 = flags.DEFINE_bool("float64", False, "Compute in 64 bits instead of 32.")
 

@@ -56,8 +56,10 @@ def _begin() -> None:
 
 def _attempt(order: Order, plan: Plan) -> "Outcome":
     # Here and not above, so that the main process answers at once.
+    from dipgp import compilation_cache
     from dipgp.command import work
 
+    compilation_cache.choose_folder()
     return work.attempt(order, plan, lambda news, fraction=None: None, _tell)
 
 

@@ -51,9 +51,10 @@ def _restore_each(
 ) -> Iterator[tuple[Plan, "Outcome"]]:
     """One picture after the other, in this process."""
     # JAX takes seconds to load, which --help and mistakes need not wait for.
-    from dipgp import progress
+    from dipgp import compilation_cache, progress
     from dipgp.command import work
 
+    compilation_cache.choose_folder()
     for number, plan in enumerate(found, start=1):
         place = f"{number}/{len(found)} " if len(found) > 1 else ""
         with progress.show(f"{place}{plan.source.name}") as report:

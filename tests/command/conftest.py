@@ -1,5 +1,6 @@
 import sys
 
+import jax
 import numpy as np
 import pytest
 import scipy.ndimage
@@ -13,6 +14,20 @@ def few_covariances(monkeypatch):
     monkeypatch.setattr(module, "SIGMAS", (1.0, 2.0))
     monkeypatch.setattr("dipgp.command.noise.DEPTHS", (2,))
     monkeypatch.setattr("dipgp.command.noise.SIGMAS", (1.0, 2.0))
+
+
+@pytest.fixture(autouse=True)
+def own_programs(monkeypatch, tmp_path):
+    """The command names a folder of compiled programs, for the whole process."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
+    names = (
+        "jax_compilation_cache_dir",
+        "jax_persistent_cache_min_compile_time_secs",
+    )
+    before = {name: jax.config.values[name] for name in names}
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)
 
 
 @pytest.fixture(scope="session")

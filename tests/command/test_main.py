@@ -5,6 +5,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 import scipy.ndimage
@@ -141,6 +142,14 @@ def test_what_a_killed_command_left_is_removed(tmp_path, truth, monkeypatch):
 
 def fake(source, state="done"):
     return work.Outcome(source, state, ("facts",))
+
+
+def test_compiled_programs_are_kept_for_the_next_call(tmp_path, monkeypatch, truth):
+    save(tmp_path / "in.png", truth)
+    monkeypatch.setattr(work, "attempt", lambda order, plan, *rest: fake(plan.source))
+    assert run(["denoise", "in.png", "-o", "out.png"]) == 0
+    folder = jax.config.values["jax_compilation_cache_dir"]
+    assert folder.startswith(str(tmp_path / "caches/dipgp/"))
 
 
 def test_the_keyboard_ends_it_and_finished_pictures_stay(tmp_path, monkeypatch, capsys):

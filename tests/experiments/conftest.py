@@ -25,7 +25,11 @@ def binary() -> Iterator[Callable[..., object]]:
             main(function, ["binary", *arguments])
         return stop.value.code
 
-    names = ("jax_enable_compilation_cache", "jax_compilation_cache_dir")
+    names = (
+        "jax_enable_compilation_cache",
+        "jax_compilation_cache_dir",
+        "jax_persistent_cache_min_compile_time_secs",
+    )
     before = {name: getattr(jax.config, name) for name in names}
     yield call
     flags.FLAGS.unparse_flags()
