@@ -213,11 +213,22 @@ class System:
     def apply_posterior_covariance(self, images: Array) -> MeanSolution:
         """What is left open, as a matrix, times images (N C, H, W) along `directions`.
 
-        Solves the field's equations, whatever the form. The products are `mean`.
+        Solves the field's equations, whatever the form, but those of the weights where
+        all is seen through a filter. The products are `mean`.
         """
         count = len(images) // len(self.covariances)
         tori = self.stacked(count).tori
         assert tori is not None
+        if self.form == "weights":
+            assert self.through is not None
+            return through_filter.apply_posterior_covariance(
+                tori,
+                images,
+                self.observation,
+                self.through,
+                self.tolerance,
+                self.max_iterations,
+            )
         if self.through is None:
             return field_form.apply_posterior_covariance(
                 tori,

@@ -14,6 +14,7 @@ the torus around the image, of which nothing is seen, spoils what it would bring
 """
 
 import functools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -59,43 +60,97 @@ def solve(
     Returns:
       (N C, H, W) independent channels, each solved by itself.
     """
-    height, width, colours = shape
     grid = data.shape[1], data.shape[2]
-    filtered = stationary_filter(through)
-
-    def see(images: Array) -> Array:
-        return jax.vmap(lambda image: through(image[:, :, None])[:, :, 0])(images)
-
-    def field_of(weights: Array) -> Array:
-        """K A^T weights."""
-
-        def spread(values: Array) -> Array:
-            return through.adjoint(values[:, :, None], (height, width, 1))[:, :, 0]
-
-        return tori.apply(jax.vmap(spread)(weights))
-
-    images = jnp.moveaxis(data.reshape(-1, colours, *grid), 1, -1)
+    images = jnp.moveaxis(data.reshape(-1, shape[2], *grid), 1, -1)
     values = jax.vmap(decorrelate, (0, None))(images, channels).reshape(data.shape)
-
+    filtered = _Filtered(tori, through, shape[:2])
     contrasts = (Values if level_known else Contrasts)(tori, observation)
-    still = jax.lax.stop_gradient(contrasts)
-    nearly_inverse = grid_inverse.inverse(
-        grid_inverse.covariances_seen(still.tori, filtered),
-        still.average(still.noise),
-        grid,
-        goes_around(through),
-    )
-    solution = conjugate_gradients.solve(
-        contrasts.within(lambda a: see(field_of(a)) + contrasts.noise * a),
-        contrasts.project(values),
-        contrasts.within(nearly_inverse),
-        tolerance,
-        max_iterations,
-    )
+    solution = filtered.invert(contrasts, values, tolerance, max_iterations)
     weights = contrasts.project(solution.value)
-    field = field_of(weights)
-    left = values - see(field) - contrasts.noise * weights
-    level = contrasts.level(left) / filtered.taps.sum()
+    field = filtered.field_of(weights)
+    left = values - filtered.see(field) - contrasts.noise * weights
+    level = contrasts.level(left) / stationary_filter(through).taps.sum()
     return MeanSolution(
         field + level, level[:, 0, 0], solution.iterations, solution.residual
     )
+
+
+@functools.partial(jax.jit, static_argnames=("through", "max_iterations"))
+def apply_posterior_covariance(
+    tori: Torus,
+    images: Array,
+    observation: Observation,
+    through: LinearMap,
+    tolerance: float,
+    max_iterations: int,
+) -> MeanSolution:
+    """The posterior's covariance matrix K - K A^T (A K A^T + D)^-1 A K times images.
+
+    That of a known level: an unknown one adds no more than its own variance, which
+    falls as one over the pixels.
+
+    Args:
+      tori: N covariances.
+      images: (N, H, W), independent channels.
+      observation: mask and noise that the posterior is conditioned on.
+      through: A, a map that `stationary_filter` knows.
+      tolerance: relative residual to stop at.
+      max_iterations: at most so many steps.
+
+    Returns:
+      The products (N, H, W) as `mean`, and how the solves went.
+    """
+    filtered = _Filtered(tori, through, (images.shape[1], images.shape[2]))
+    values = Values(tori, observation)
+    prior = tori.apply(images)
+    solution = filtered.invert(values, filtered.see(prior), tolerance, max_iterations)
+    left = prior - filtered.field_of(values.project(solution.value))
+    levels = jnp.zeros(len(images), images.dtype)
+    return MeanSolution(left, levels, solution.iterations, solution.residual)
+
+
+class _Filtered(NamedTuple):
+    """Processes seen through a filter.
+
+    Attributes:
+      tori: N covariances K.
+      through: A.
+      grid: (H, W) of an image.
+    """
+
+    tori: Torus
+    through: LinearMap
+    grid: tuple[int, int]
+
+    def see(self, images: Array) -> Array:
+        """A images (N, H, W)."""
+        return jax.vmap(lambda image: self.through(image[:, :, None])[:, :, 0])(images)
+
+    def field_of(self, weights: Array) -> Array:
+        """K A^T weights (N, h, w)."""
+
+        def spread(values: Array) -> Array:
+            return self.through.adjoint(values[:, :, None], (*self.grid, 1))[:, :, 0]
+
+        return self.tori.apply(jax.vmap(spread)(weights))
+
+    def invert(
+        self, contrasts: Contrasts, data: Array, tolerance: float, max_iterations: int
+    ) -> conjugate_gradients.Solution:
+        """Weights of data (N, h, w)."""
+        still = jax.lax.stop_gradient(contrasts)
+        nearly_inverse = grid_inverse.inverse(
+            grid_inverse.covariances_seen(still.tori, stationary_filter(self.through)),
+            still.average(still.noise),
+            (data.shape[1], data.shape[2]),
+            goes_around(self.through),
+        )
+        return conjugate_gradients.solve(
+            contrasts.within(
+                lambda a: self.see(self.field_of(a)) + contrasts.noise * a
+            ),
+            contrasts.project(data),
+            contrasts.within(nearly_inverse),
+            tolerance,
+            max_iterations,
+        )

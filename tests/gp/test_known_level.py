@@ -1,6 +1,7 @@
 """Posteriors of processes whose level is known: simple kriging, by matrices of ours."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from stationary_fields import random_mask
@@ -65,8 +66,15 @@ def test_so_is_that_of_an_image_seen_through_a_blur(x64, image, method):
     blurred = np.asarray(BLUR(image[:, :, None]))
     through = {"through": BLUR, "image_shape": (*GRID, 1), "method": method}
     found = gp.condition(COVARIANCE, blurred, level=LEVEL, **through, **EXACT)
-    mean, _ = simple_kriging(matrix_of(BLUR), blurred.ravel(), LEVEL)
+    mean, variance = simple_kriging(matrix_of(BLUR), blurred.ravel(), LEVEL)
     np.testing.assert_allclose(found.mean[:, :, 0], mean, atol=1e-8)
+    # What is left open, as a matrix, has the variances on its diagonal.
+    pixels = np.zeros((2, *GRID))
+    pixels[0, 2, 3] = pixels[1, 0, 0] = 1
+    columns = found.system.apply_posterior_covariance(jnp.asarray(pixels)).mean
+    assert columns[0, 2, 3] == pytest.approx(variance[2, 3], abs=1e-8)
+    assert columns[1, 0, 0] == pytest.approx(variance[0, 0], abs=1e-8)
+    assert columns[0, 0, 0] == pytest.approx(float(columns[1, 2, 3]), abs=1e-8)
 
 
 @pytest.mark.parametrize("where", ["as it is", "half missing", "through a blur"])
