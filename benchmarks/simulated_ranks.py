@@ -158,51 +158,28 @@ def estimates() -> list[Estimate]:
 
 
 def check_case(
-    case: Case, simulations: int, repetitions: int, report: progress.Report
+    case: Case, truths: int, repetitions: int, report: progress.Report
 ) -> Cell:
-    """A row of the report, and histograms by name of a function."""
+    """p values and histograms by function; for samplers, the small check's power."""
     del report  # it is one compiled program
-    count = max(round(case.share * simulations), 2)
-    ranks = case.ranks(jax.random.key(0), count, DRAWS)
-    p_values = _p_values(ranks, DRAWS, BINS)
-    row = {
-        "kind": case.kind,
-        "posterior": case.name,
-        "right": case.right,
-        "truths": count,
-        "p": smallest(list(p_values.values())),
-    }
-    if case.kind == "sampler":
-        row["found wrong"] = power(case, repetitions)
-    row |= _columns(p_values)
+    ranks = case.ranks(jax.random.key(0), truths, DRAWS)
     histograms = {
         name: rank_statistics.histogram(found, DRAWS, BINS)
         for name, found in ranks.items()
     }
-    return {"row": row, "histograms": histograms}
+    found = {"p_values": _p_values(ranks, DRAWS, BINS), "histograms": histograms}
+    if case.kind == "sampler":
+        found["power"] = power(case, repetitions)
+    return found
 
 
-def check_estimate(
-    estimate: Estimate, simulations: int, report: progress.Report
-) -> Cell:
-    """A row of the report: truths in standard deviations that variances tell."""
+def check_estimate(estimate: Estimate, truths: int, report: progress.Report) -> Cell:
+    """p values of truths in standard deviations that variances tell."""
     del report
-    p_values = simulated_processes.variance_p_values(
-        estimate.process,
-        jax.random.key(2),
-        simulations,
-        estimate.method,
-        estimate.solves,
+    found = simulated_processes.variance_p_values(
+        estimate.process, jax.random.key(2), truths, estimate.method, estimate.solves
     )
-    row = {
-        "kind": "variance",
-        "posterior": estimate.name,
-        "right": True,
-        "truths": simulations,
-        "p": smallest(list(p_values.values())),
-        **_columns(p_values),
-    }
-    return {"row": row}
+    return {"p_values": found}
 
 
 def run(simulations: int, repetitions: int, folder: Path, cells: Cells) -> str:
@@ -219,13 +196,15 @@ def run(simulations: int, repetitions: int, folder: Path, cells: Cells) -> str:
     """
     rows, plots = [], []
     for case in cases():
-        check = functools.partial(check_case, case, simulations, repetitions)
+        truths = max(round(case.share * simulations), 2)
+        check = functools.partial(check_case, case, truths, repetitions)
         found = cells.get(f"{case.kind}: {case.name}", check)
-        rows.append(found["row"])
-        plots.append(_plot(case.name, found["histograms"], found["row"]["truths"]))
+        rows.append(_row(case.kind, case.name, case.right, truths, found))
+        plots.append(_plot(case.name, found["histograms"], truths))
     for estimate in estimates():
         check = functools.partial(check_estimate, estimate, simulations)
-        rows.append(cells.get(f"variance: {estimate.name}", check)["row"])
+        found = cells.get(f"variance: {estimate.name}", check)
+        rows.append(_row("variance", estimate.name, True, simulations, found))
     folder.mkdir(parents=True, exist_ok=True)
     rows_of_plots = [plots[first : first + 4] for first in range(0, len(plots), 4)]
     figures.save_figure(folder / "simulated_ranks.png", figures.plots(rows_of_plots))
@@ -236,10 +215,10 @@ def run(simulations: int, repetitions: int, folder: Path, cells: Cells) -> str:
 def _notes() -> list[str]:
     return [
         f"p values of chi-square tests that ranks among {DRAWS} draws, in {BINS} bins, "
-        "are uniform, one a function of the truth; p is the least of them times their "
-        f"number. A right posterior has p below {LEVEL:g} once in {1 / LEVEL:.0f} "
-        "times at most. Rows called variance are Kolmogorov and Smirnov's test of the "
-        "truths of two pixels in predicted standard deviations.",
+        "are uniform, one of each function of the truth; p is the least of them times "
+        f"their number. Of a right posterior p is below {LEVEL:g} at most once in "
+        f"{1 / LEVEL:.0f} times. Rows called variance are Kolmogorov and Smirnov's "
+        "test of the truths of two pixels in predicted standard deviations.",
         "Found wrong is the share of repetitions, with keys of their own, in which a "
         f"check of the size of the tests' ({SMALL_SIMULATIONS} truths, {SMALL_DRAWS} "
         f"draws, {SMALL_BINS} bins) has p below {LEVEL:g}: its power where the sampler "
@@ -258,8 +237,20 @@ def _p_values(ranks: dict[str, np.ndarray], draws: int, bins: int) -> dict[str, 
     }
 
 
-def _columns(p_values: dict[str, float]) -> dict[str, float]:
-    return {f"p, {name}": value for name, value in p_values.items()}
+def _row(
+    kind: str, name: str, right: bool, truths: int, found: Cell
+) -> dict[str, object]:
+    """Of the report."""
+    each = found["p_values"]
+    return {
+        "kind": kind,
+        "posterior": name,
+        "right": right,
+        "truths": truths,
+        "p": smallest(list(each.values())),
+        "found wrong": found.get("power"),
+        "p of each": ", ".join(f"{name} {value:.2g}" for name, value in each.items()),
+    }
 
 
 def _bias(step_size: float) -> float:

@@ -231,19 +231,21 @@ def plots(rows: Sequence[Sequence[Plot]], legend_below: bool = False) -> Figure:
     """Draws plots in rows, above each other where they share their positions.
 
     Args:
-      rows: each of as many plots.
+      rows: each of as many plots; the last may have fewer.
       legend_below: whether all share one legend, below them.
 
     Returns:
       The figure, for `save_figure`.
 
     Raises:
-      ValueError: where there is no plot, or where rows differ in length.
+      ValueError: where there is no plot, or where rows differ in length otherwise.
     """
-    lengths = {len(row) for row in rows}
-    if len(lengths) != 1 or lengths == {0}:
-        raise ValueError(f"rows: expected as many plots in each, got {sorted(lengths)}")
-    (columns,) = lengths
+    lengths = [len(row) for row in rows]
+    columns = max(lengths, default=0)
+    if not all(lengths) or set(lengths[:-1]) - {columns} or not columns:
+        raise ValueError(
+            f"rows: expected as many plots in each, or fewer in the last, got {lengths}"
+        )
     figure = Figure(
         figsize=(4.2 * columns, 3.2 * len(rows)),
         dpi=_DOTS_PER_INCH,
@@ -252,10 +254,12 @@ def plots(rows: Sequence[Sequence[Plot]], legend_below: bool = False) -> Figure:
     FigureCanvasAgg(figure)
     grid = figure.subplots(len(rows), columns, squeeze=False)
     for row, axes in zip(rows, grid, strict=True):
-        for plot, axis in zip(row, axes, strict=True):
+        for plot, axis in zip(row, axes, strict=False):
             _draw_plot(axis, plot)
             if legend_below:
                 axis.get_legend().remove()
+        for axis in axes[len(row) :]:
+            axis.remove()
     if legend_below:
         _explain(figure)
     return figure

@@ -229,7 +229,12 @@ class TestPlots:
         with pytest.raises(TypeError, match="label: expected text"):
             figures.plots([[figures.Plot("title", [curve], ("x", "y"))]])
 
-    @pytest.mark.parametrize("rows", [[], [[]], [[1], []]])
+    def test_the_last_row_may_be_shorter(self):
+        plot = figures.Plot("p", [figures.Curve("a", self.x, self.x)], ("x", "y"))
+        _, second, third = figures.plots([[plot, plot], [plot]]).axes
+        assert third.get_position().x0 < second.get_position().x0
+
+    @pytest.mark.parametrize("rows", [[], [[]], [[1], []], [[1], [1, 1]]])
     def test_rows_of_different_lengths_or_none_are_refused(self, rows):
         with pytest.raises(ValueError, match="rows: expected as many plots in each"):
             figures.plots(rows)

@@ -153,9 +153,13 @@ def test_posteriors_that_are_kept_are_not_drawn_again(tmp_path, monkeypatch, cel
     monkeypatch.setattr(simulated_ranks, "estimates", lambda: [])
     texts = []
     for ranks in (drawn_evenly, drawn_never):
-        case = simulated_ranks.Case("sampler", "a sampler", True, ranks)
-        monkeypatch.setattr(simulated_ranks, "cases", lambda case=case: [case])
+        # More than fit into a row of the figure.
+        cases = [
+            simulated_ranks.Case("sampler", f"sampler {number}", True, ranks)
+            for number in range(5)
+        ]
+        monkeypatch.setattr(simulated_ranks, "cases", lambda cases=cases: cases)
         texts.append(simulated_ranks.run(64, 2, tmp_path / "results", cells))
         cells = Cells(tmp_path / "cells.json", {}, resume=True)
     assert texts[0] == texts[1]
-    assert "| sampler | a sampler | True | 64 | 1 | 0 | 1 |" in texts[0]
+    assert "| sampler | sampler 4 | True | 64 | 1 | 0 | all 1 |" in texts[0]
