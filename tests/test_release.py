@@ -12,7 +12,10 @@ from packaging.version import Version
 
 ROOT = Path(__file__).parents[1]
 # Which take longer to import than dipgp itself.
-SLOW = ("arviz_stats", "matplotlib", "scipy.signal", "scipy.stats", "skimage", "torch")
+SLOW = (
+    *("arviz_stats", "matplotlib", "skimage", "torch"),
+    *("scipy.optimize", "scipy.signal", "scipy.spatial", "scipy.stats"),
+)
 ROOMS = (
     *("architecture", "gp", "images", "kernels", "networks", "observations"),
     *("summaries", "summaries.calibration", "summaries.recalibration"),

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-import scipy.optimize
+import scipy  # loads scipy.optimize, which is slow, where it is first read
 
 from dipgp.gp import arguments, linear_covariance, windows
 from dipgp.gp.colour import ChannelModel

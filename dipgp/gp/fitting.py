@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.optimize
+import scipy  # loads scipy.optimize, which is slow, where it is first read
 
 from dipgp import numerics
 from dipgp.gp import arguments, evidence, toeplitz

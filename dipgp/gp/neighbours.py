@@ -18,7 +18,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.spatial
+import scipy  # loads scipy.spatial, which is slow, where it is first read
 
 from dipgp.gp.toeplitz import Torus
 

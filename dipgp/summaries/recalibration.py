@@ -28,8 +28,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
-import scipy  # loads scipy.stats, which is slow, where it is first read
-import scipy.optimize
+import scipy  # loads scipy.stats and optimize, slow ones, where they are first read
 import scipy.special
 
 from dipgp import numerics
