@@ -1,10 +1,11 @@
 """What conditioning on an image costs as it grows, beside its FFTs and beside Cholesky.
 
-A photograph in grey, half of its pixels dropped at random, noise_std 0.01, under the
-covariance of a network of depth 4 on Gaussian-filtered noise:
+A photograph in grey and in colour, half of its pixels dropped at random, noise_std
+0.01, under the covariance of a network of depth 4 on Gaussian-filtered noise:
 
   python -m benchmarks.gp_scaling
   python -m benchmarks.gp_scaling --image_sizes=64,128,256 --dense_sizes=32,64
+  python -m benchmarks.gp_scaling --image_sizes=128 --colour_sizes=2048
 
 Solver, FFTs and Cholesky are timed one after the other in one process.
 """
@@ -22,10 +23,14 @@ from absl import app, flags
 
 from benchmarks import timing
 from dipgp import architecture, gp, images, kernels
-from dipgp.gp import dense, posterior, toeplitz
+from dipgp.gp import dense, field, posterior, weights
+from dipgp.gp.system import System
 
 IMAGE_SIZES = flags.DEFINE_list(
     "image_sizes", ["64", "128", "256", "512", "1024", "2048"], "Sides of the images."
+)
+COLOUR_SIZES = flags.DEFINE_list(
+    "colour_sizes", ["512", "2048"], "Sides of the images in three colours."
 )
 DENSE_SIZES = flags.DEFINE_list(
     "dense_sizes", ["32", "64", "128"], "Sides of those factorised as well."
@@ -37,10 +42,16 @@ MEMORY_OF = flags.DEFINE_integer(
     "Conditions an image of this side once, without a report, for measuring its memory "
     "from outside; 0 only starts JAX.",
 )
+MEMORY_IN_COLOUR = flags.DEFINE_bool(
+    "memory_in_colour", False, "The same image in three colours."
+)
 
 NOISE_STD = 0.01
 # Below this the overhead of calls shows in the times.
 SMALLEST_OF_LAW = 128
+# Arrays of this side weigh nothing beside what compiling takes.
+SMALL = 32
+MEBIBYTE = 2**20
 # An FFT and an inverse FFT are a pair; what a step of each form takes.
 PAIRS_A_STEP = {"field": 1, "weights": 2}
 
@@ -60,27 +71,29 @@ class Law(NamedTuple):
     standard_error: float
 
 
-def photograph(size: int) -> np.ndarray:
-    """(size, size) in grey: a crop, mirrored where the photograph is too small."""
-    grey = images.sample_image().mean(axis=2)
+def photograph(size: int, colour: bool = False) -> np.ndarray:
+    """(size, size), or 3 times that: a crop, mirrored beyond the photograph."""
+    whole = images.sample_image()
     values = np.pad(
-        grey,
-        [(0, max(size - side, 0)) for side in grey.shape],
+        whole if colour else whole.mean(axis=2, keepdims=True),
+        [*((0, max(size - side, 0)) for side in whole.shape[:2]), (0, 0)],
         mode="symmetric",
     )
-    down, right = ((side - size) // 2 for side in values.shape)
-    return values[down : down + size, right : right + size].astype(np.float32)
+    down, right = ((side - size) // 2 for side in values.shape[:2])
+    crop = values[down : down + size, right : right + size].astype(np.float32)
+    return crop if colour else crop[:, :, 0]
 
 
-def problem(size: int) -> Problem:
+def problem(size: int, colour: bool = False) -> Problem:
     """A photograph behind a random mask."""
-    values = photograph(size)
+    values = photograph(size, colour).reshape(size, size, -1)
     key_noise, key_mask = jax.random.split(jax.random.key(0))
-    noisy = images.add_noise(key_noise, values[:, :, None], NOISE_STD, clip=False)
+    noisy = images.add_noise(key_noise, values, NOISE_STD, clip=False)
     mask = images.drop_pixels(key_mask, (size, size), 0.5)
     net = architecture.conv_net(depth=4)
     k = kernels.normalize(kernels.covariance(net, kernels.gaussian(2.0)))
-    return Problem(k, np.asarray(noisy)[:, :, 0], np.asarray(mask))
+    seen = np.asarray(noisy)
+    return Problem(k, seen if colour else seen[:, :, 0], np.asarray(mask))
 
 
 def condition(problem: Problem, method: posterior.Method) -> gp.Posterior:
@@ -88,7 +101,9 @@ def condition(problem: Problem, method: posterior.Method) -> gp.Posterior:
     return gp.condition(*problem, NOISE_STD, method=method)
 
 
-def fourier_transforms(shape: tuple[int, int], pairs: int) -> Callable[[], jax.Array]:
+def fourier_transforms(
+    shape: tuple[int, int], pairs: int, channels: int = 1
+) -> Callable[[], jax.Array]:
     """A call that does so many FFTs of a torus, each followed by its inverse."""
 
     @jax.jit
@@ -98,25 +113,30 @@ def fourier_transforms(shape: tuple[int, int], pairs: int) -> Callable[[], jax.A
 
         return jax.lax.fori_loop(0, pairs, pair, image)
 
-    noise = jax.random.normal(jax.random.key(1), (1, *shape))
+    noise = jax.random.normal(jax.random.key(1), (channels, *shape))
     return functools.partial(run, noise, pairs)
 
 
-def measure_solver(size: int, repeats: int) -> dict[str, object]:
-    """Times the solver and its FFTs at one size."""
-    given = problem(size)
+def measure_solver(size: int, repeats: int, colour: bool = False) -> dict[str, object]:
+    """Times the solver and its FFTs at one size, and tells its memory."""
+    given = problem(size, colour)
     run = functools.partial(condition, given, "automatic")
     first = timing.seconds(run)
     found = run()
     if not found.info.converged:
         raise RuntimeError(f"{size}x{size}: {found.info.advice}")
-    steps = int(found.info.iterations[0])
+    # Channels go as one batch: all of them take part in the steps of the slowest.
+    steps = int(np.max(found.info.iterations))
     form = found.system.form
-    torus = toeplitz.embed([given.covariance], (size, size)).size
-    transforms = fourier_transforms(torus, PAIRS_A_STEP[form] * steps)
+    assert found.system.tori is not None
+    torus, channels = found.system.tori.size, len(found.system.covariances)
+    transforms = fourier_transforms(torus, PAIRS_A_STEP[form] * steps, channels)
     timed = timing.compare(run, transforms, repeats)
+    array = channels * math.prod(torus) * found.mean.dtype.itemsize / MEBIBYTE
+    planned = planned_memory(found.system) / array
+    peak, small = peak_memory(size, colour), peak_memory(SMALL, colour)
     return {
-        "pixels": f"{size}x{size}",
+        "pixels": "x".join(map(str, found.mean.shape)),
         "form": form,
         "torus": "x".join(map(str, torus)),
         "iterations": steps,
@@ -124,14 +144,36 @@ def measure_solver(size: int, repeats: int) -> dict[str, object]:
         "first call [s]": first,
         "its FFTs [s]": timed.other,
         "over FFTs": timed.ratio,
-        "peak [MiB]": peak_memory(size),
+        "peak [MiB]": peak,
+        "of a small image [MiB]": small,
+        "array [MiB]": array,
+        "arrays": (peak - small) / array,
+        "arrays planned": planned,
     }
 
 
-def peak_memory(size: int) -> float:
+def planned_memory(system: System) -> float:
+    """Bytes of the compiled solver: what it is given, what it makes, and in between."""
+    solve = weights.solve if system.form == "weights" else field.solve
+    given = (system.tori, system.data(system.observation.values), system.observation)
+    program = solve.lower(*given, system.tolerance, system.max_iterations).compile()
+    plan = program.memory_analysis()
+    if plan is None:  # which some devices' compilers do not tell
+        return math.nan
+    return float(
+        plan.argument_size_in_bytes
+        + plan.output_size_in_bytes
+        + plan.temp_size_in_bytes
+    )
+
+
+def peak_memory(size: int, colour: bool = False) -> float:
     """Of a fresh process that conditions one image, above that of JAX alone, in MiB."""
     with_image, alone = (
-        timing.peak_memory_mib("benchmarks.gp_scaling", [f"--memory_of={side}"])
+        timing.peak_memory_mib(
+            "benchmarks.gp_scaling",
+            [f"--memory_of={side}", f"--memory_in_colour={colour}"],
+        )
         for side in (size, 0)
     )
     return max(with_image - alone, 0.0)
@@ -174,12 +216,17 @@ def power_law(pixels: Sequence[int], seconds: Sequence[float]) -> Law:
 
 
 def run(
-    sizes: Sequence[int], dense_sizes: Sequence[int], repeats: int, folder: Path
+    sizes: Sequence[int],
+    colour_sizes: Sequence[int],
+    dense_sizes: Sequence[int],
+    repeats: int,
+    folder: Path,
 ) -> str:
     """Measures at all sizes and writes the report.
 
     Args:
-      sizes: sides of the images.
+      sizes: sides of the images in grey.
+      colour_sizes: sides of those in colour.
       dense_sizes: sides of those that are factorised as well.
       repeats: calls timed.
       folder: of the report.
@@ -188,7 +235,7 @@ def run(
       The report as Markdown.
     """
     measured = measure_dense(dense_sizes, repeats)
-    rows, speedups = [], {}
+    rows = []
     for size in sizes:
         row = measure_solver(size, repeats)
         if size in measured:
@@ -196,12 +243,11 @@ def run(
         else:
             observed = int(problem(size).mask.sum())
             by_cholesky, source = seconds_by_cubic_law(observed, measured), "cubic law"
-        speedups[size] = by_cholesky / _number(row["condition [s]"])
         row |= {
             "dense [s]": by_cholesky,
             "dense by": source,
             "dense [GiB]": dense.memory_gib(size**2 // 2, np.float32),
-            "times faster": speedups[size],
+            "times faster": by_cholesky / _number(row["condition [s]"]),
         }
         rows.append(row)
     pairs = [
@@ -209,21 +255,34 @@ def run(
         for size, row in zip(sizes, rows, strict=True)
         if size >= SMALLEST_OF_LAW
     ]
+    beside_dense = ("dense [s]", "dense by", "dense [GiB]", "times faster")
+    rows += [
+        measure_solver(size, repeats, colour=True) | dict.fromkeys(beside_dense)
+        for size in colour_sizes
+    ]
     law = Law(math.nan, math.nan)
     if len(pairs) > 1:
         law = power_law([size**2 for size, _ in pairs], [t for _, t in pairs])
     largest = max(dense_sizes)
     notes = [
-        f"From {SMALLEST_OF_LAW}x{SMALLEST_OF_LAW} on, seconds grow as pixels to the "
+        f"From {SMALLEST_OF_LAW}x{SMALLEST_OF_LAW} on, seconds in grey grow as pixels "
+        "to the "
         f"power of {law.exponent:.2f} +- {law.standard_error:.2f} (least squares of "
         "the logarithms; the number of iterations is part of it).",
         "condition: `gp.condition` in float32 with its default tolerance, everything "
         "included (reach, embedding, choice of form); median of the calls after a "
         "first one, which compiles. Its FFTs: as many pairs of rfft2 and irfft2 on the "
         "same torus as the iterations took, one a step in the field form and two for "
-        "the weights, in one compiled loop. Peak: of a fresh process, above that of "
-        "one that only starts JAX; it includes what compiling takes. On accelerators "
-        "it is that of the device's memory.",
+        "the weights, in one compiled loop, of all channels at once.",
+        "Peak: of a fresh process, above that of one that only starts JAX; most of a "
+        f"small image's, {SMALL}x{SMALL} pixels, is what compiling takes. What a "
+        "larger one takes beyond is told in arrays, one number for each channel and "
+        "pixel of the torus. Planned are those that the compiled solver has at once: "
+        "covariances and data that it is given, the mean, and in between solution, "
+        "residual, direction and right-hand side of the iteration, the product with "
+        "its steps, and the field's coefficients. The rest are the covariance on its "
+        "lags before, copies of the image, and what FFTs need for themselves. On "
+        "accelerators peaks are those of the device's memory.",
         f'dense: `method="dense"` (Cholesky), timed up to {largest}x{largest}; where '
         "it says cubic law, extrapolated from the largest timed, t = c n^3 in the n "
         "observed pixels, whether or not the matrices would fit into memory.",
@@ -249,7 +308,8 @@ def main(arguments: Sequence[str]) -> None:
     if MEMORY_OF.value is not None:
         jax.block_until_ready(jnp.zeros(1))
         if MEMORY_OF.value > 0:
-            jax.block_until_ready(condition(problem(MEMORY_OF.value), "automatic"))
+            given = problem(MEMORY_OF.value, MEMORY_IN_COLOUR.value)
+            jax.block_until_ready(condition(given, "automatic"))
         timing.tell_device_memory()
         return
     sizes = [int(size) for size in IMAGE_SIZES.value]
@@ -258,7 +318,9 @@ def main(arguments: Sequence[str]) -> None:
         raise app.UsageError(
             "--image_sizes, --dense_sizes: expected at least one size each"
         )
-    print(run(sizes, dense_sizes, REPEATS.value, Path(timing.RESULTS_DIR.value)))
+    colour_sizes = [int(size) for size in COLOUR_SIZES.value]
+    folder = Path(timing.RESULTS_DIR.value)
+    print(run(sizes, colour_sizes, dense_sizes, REPEATS.value, folder))
 
 
 if __name__ == "__main__":

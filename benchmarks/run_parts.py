@@ -109,7 +109,12 @@ PARTS = (
         "gp_scaling",
         "A posterior mean takes a few times its FFTs, where Cholesky takes the third "
         "power of the number of pixels.",
-        ("--image_sizes=32,64,128", "--dense_sizes=32,64,128", "--repeats=2"),
+        (
+            "--image_sizes=32,64,128",
+            "--colour_sizes=",
+            "--dense_sizes=32,64,128",
+            "--repeats=2",
+        ),
         lines(
             "A posterior mean, half of the pixels missing",
             "pixels",

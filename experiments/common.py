@@ -104,7 +104,8 @@ AMPLITUDE = flags.DEFINE_float(
 TOLERANCE = flags.DEFINE_float(
     "tolerance",
     None,
-    "Relative residual at which the linear solver stops; by default automatic.",
+    "What the linear solver stops at, as gp.condition has it: a residual relative to "
+    "the values, or a bound on the error in standard deviations; by default automatic.",
 )
 COMPILATION_CACHE = flags.DEFINE_bool(
     "compilation_cache",

@@ -32,7 +32,7 @@ class GPOptions:
         the image's units.
       lengthscale: in pixels.
       noise_std: in the image's units, where white is 1.
-      tolerance: relative residual at which the solver stops.
+      tolerance: what the solver stops at, as `gp.condition` has it.
       independent_channels: whether the colours of an image behind a mosaic are restored
         without regard to each other.
       prior: "stationary", or "oriented", a mixture that `oriented_prior` makes of it.

@@ -19,7 +19,7 @@ from dipgp.command import memory, tiles
 from dipgp.command.options import GREY_LEVELS
 from dipgp.command.problems import Problem
 from dipgp.command.tiles import Tile
-from dipgp.gp.posterior import TOLERANCES, choose_form
+from dipgp.gp.forms import TOLERANCES, Form
 from dipgp.kernels.stationary import Covariance
 from dipgp.observations import Observation
 from dipgp.observations.stationary_filter import stationary_filter
@@ -110,8 +110,8 @@ def margin(problem: Problem, reach: tuple[int, int]) -> int:
     return math.ceil((max(reach) + taps - 1 + behind) / problem.factor)
 
 
-def tolerance(problem: Problem, noise_std: float) -> float | None:
-    """Relative residual at which to stop; None for the solver's own.
+def tolerances(problem: Problem, noise_std: float) -> dict[Form, float]:
+    """What to stop at, by form of solver; the solver's own where none is told.
 
     The weights' residual is a misfit to what is seen, and no smaller than that of the
     picture where it is seen as it is. For little noise 32 bits reach no other than a
@@ -122,11 +122,10 @@ def tolerance(problem: Problem, noise_std: float) -> float | None:
       noise_std: told or estimated.
     """
     values, mask, _ = problem.observation
-    if choose_form(mask, problem.through) != "weights":
-        return None
     spread = float(np.std(np.asarray(values)[np.asarray(mask) != 0]))
     misfit = min(PART_OF_NOISE * noise_std, INVISIBLE)
-    return max(misfit / max(spread, noise_std), TOLERANCES["weights"])
+    part = misfit / max(spread, noise_std)
+    return {"weights": max(part, TOLERANCES["weights"])}
 
 
 def _by_tiles(
@@ -165,7 +164,7 @@ def _by_tiles(
                 image_shape=None if problem.through is None else part.shape,
                 channels=selection.channels,
                 level=None if len(cut) == 1 else level,
-                tolerance=tolerance(problem, noise_std),
+                tolerance=tolerances(problem, noise_std),
             )
         else:
             posterior = posterior.given(part.observation)
@@ -222,7 +221,7 @@ def _advice(info: gp.SolveInfo) -> str:
         return info.advice
     residual = float(np.max(np.asarray(info.residual)))
     return (
-        f"the solver stopped at a relative residual of {residual:.1e}; compare it with "
+        f"the solver stopped at a residual of {residual:.1e}; compare it with "
         "a larger --noise, which is easier to solve for"
     )
 

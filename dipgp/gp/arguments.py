@@ -1,6 +1,6 @@
 """What `gp.condition` is told, checked and put into one form."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, get_args
 
 import jax
@@ -9,7 +9,7 @@ import numpy as np
 
 from dipgp import numerics
 from dipgp.gp.colour import ChannelModel, estimate_channels
-from dipgp.gp.system import Form
+from dipgp.gp.forms import Form
 from dipgp.gp.through import check as check_seen_through
 from dipgp.kernels.layers import scale
 from dipgp.kernels.stationary import Covariance, CovarianceLike, as_covariance
@@ -19,6 +19,8 @@ from dipgp.observations.stationary_filter import is_stationary
 
 Array = jax.Array
 Method = Literal["automatic", Form]
+# One for whichever form it is, or one for each; None for the usual.
+Tolerance = float | Mapping[Form, float] | None
 
 
 def read_observation(
@@ -43,13 +45,15 @@ def read_observation(
     return observe(values, mask, noise_std=noise_std), np.ndim(values) == 2
 
 
-def check_controls(
-    method: Method, tolerance: float | None, max_iterations: int
-) -> None:
+def check_controls(method: Method, tolerance: Tolerance, max_iterations: int) -> None:
     """Raises ValueError on an unknown method or a number out of range."""
     numerics.check_choice("method", method, get_args(Method))
-    if tolerance is not None:
-        numerics.check_between("tolerance", tolerance, 0, 1)
+    each = tolerance if isinstance(tolerance, Mapping) else {"": tolerance}
+    for form, value in each.items():
+        if form:
+            numerics.check_choice("tolerance", form, get_args(Form))
+        if value is not None:
+            numerics.check_between("tolerance", value, 0, 1)
     numerics.check_whole_number("max_iterations", max_iterations, least=1)
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 Array = jax.Array
 Operator = Callable[[Array], Array]
@@ -19,7 +20,8 @@ class Solution(NamedTuple):
     Attributes:
       value: x, of b's shape (N, ...).
       iterations: (N,) products with A that each system took.
-      residual: (N,) |b - A x| / |b|, computed from x at the end, not carried along.
+      residual: (N,) |b - A x| over its unit, computed from x at the end, not carried
+        along.
     """
 
     value: Array
@@ -34,7 +36,7 @@ class MeanSolution(NamedTuple):
       mean: (C, H, W).
       level: (C,) generalised-least-squares constants.
       iterations: (C,).
-      residual: (C,) relative, computed afresh from the solution.
+      residual: (C,) what `tolerance` bounds, computed afresh from the solution.
     """
 
     mean: Array
@@ -48,6 +50,7 @@ class _State(NamedTuple):
     residual: Array
     direction: Array
     alignment: Array
+    running: Array
     iterations: Array
     step: Array
 
@@ -58,6 +61,8 @@ def solve(
     preconditioner: Operator,
     tolerance: float,
     max_iterations: int,
+    metric: Operator | None = None,
+    unit: jax.typing.ArrayLike = np.inf,
 ) -> Solution:
     """Preconditioned conjugate gradients (Golub and Van Loan 2013, section 11.5).
 
@@ -70,60 +75,62 @@ def solve(
         that the right-hand sides and the preconditioner's results lie in.
       right_hand_sides: b, (N, ...).
       preconditioner: symmetric positive definite approximation of A's inverse there.
-      tolerance: stops at |b - A x| <= tolerance |b|, by the recursive residual.
+      tolerance: stops at |b - A x| <= tolerance * unit, by the recursive residual.
       max_iterations: at most so many.
+      metric: M of the length sqrt(r^T M r) of residuals r; by default M = 1.
+      unit: of that length, (N,); b's own, sqrt(b^T b), where that is less.
     """
+    units = jnp.minimum(unit, _length(right_hand_sides))
 
     def one_solve(matvec: Operator, b: Array) -> tuple[Array, Array]:
-        state = _iterate(matvec, b, preconditioner, tolerance, max_iterations)
+        # Derivatives have right-hand sides, and so units, of their own.
+        target = tolerance * jnp.minimum(unit, _length(b))
+        state = _iterate(matvec, b, preconditioner, target, max_iterations, metric)
         return state.value, state.iterations
 
     value, iterations = jax.lax.custom_linear_solve(
         operator, right_hand_sides, one_solve, symmetric=True, has_aux=True
     )
-    size = _norm(right_hand_sides)
-    error = _norm(right_hand_sides - operator(value))
-    return Solution(value, iterations, error / jnp.where(size == 0, 1, size))
+    error = _length(right_hand_sides - operator(value), metric)
+    return Solution(value, iterations, error / jnp.where(units == 0, 1, units))
 
 
 def _iterate(
     operator: Operator,
     b: Array,
     preconditioner: Operator,
-    tolerance: float,
+    target: Array,
     max_iterations: int,
+    metric: Operator | None,
 ) -> _State:
-    target = tolerance * _norm(b)
-
-    def running(state: _State) -> Array:
-        return (_norm(state.residual) > target) & (state.alignment > 0)
-
     def proceed(state: _State) -> Array:
-        return (state.step < max_iterations) & jnp.any(running(state))
+        return (state.step < max_iterations) & jnp.any(state.running)
 
     def advance(state: _State) -> _State:
-        active = running(state)
-        product = operator(state.direction)
-        curvature = _dot(state.direction, product)
+        preconditioned = preconditioner(state.residual)
+        alignment = _dot(state.residual, preconditioned)
+        active = state.running & (alignment > 0)
+        turn = _where(active & (state.alignment > 0), alignment, state.alignment)
+        direction = preconditioned + _spread(turn, b) * state.direction
+        product = operator(direction)
+        curvature = _dot(direction, product)
         active &= curvature > 0
-        step = _where(active, state.alignment, curvature)
-        value = state.value + _spread(step, b) * state.direction
+        step = _where(active, alignment, curvature)
         residual = state.residual - _spread(step, b) * product
-        preconditioned = preconditioner(residual)
-        alignment = jnp.where(active, _dot(residual, preconditioned), 0)
-        turn = _where(active, alignment, state.alignment)
         return _State(
-            value,
+            state.value + _spread(step, b) * direction,
             residual,
-            preconditioned + _spread(turn, b) * state.direction,
+            direction,
             alignment,
+            active & (_length(residual, metric) > target),
             state.iterations + active,
             state.step + 1,
         )
 
-    start = preconditioner(b)
-    zeros = jnp.zeros(b.shape[0], int)
-    state = _State(jnp.zeros_like(b), b, start, _dot(b, start), zeros, zeros[0])
+    zeros, count = jnp.zeros_like(b), jnp.zeros(b.shape[0], int)
+    running = _length(b, metric) > target
+    none = jnp.zeros_like(target)
+    state = _State(zeros, b, zeros, none, running, count, count[0])
     return jax.lax.while_loop(proceed, advance, state)
 
 
@@ -135,8 +142,8 @@ def _dot(a: Array, b: Array) -> Array:
     return jnp.sum(a * b, axis=tuple(range(1, a.ndim)))
 
 
-def _norm(a: Array) -> Array:
-    return jnp.sqrt(_dot(a, a))
+def _length(a: Array, metric: Operator | None = None) -> Array:
+    return jnp.sqrt(_dot(a, a if metric is None else metric(a)))
 
 
 def _spread(scalars: Array, like: Array) -> Array:

@@ -221,7 +221,8 @@ def _lanczos(system: System, key: Array, probes: int, steps: int) -> Evidence:
     if not numerics.is_traced(contrasts.degrees):
         # As many as there are contrasts; the complement has nothing to find.
         steps = max(min(steps, int(contrasts.degrees)), 1)
-    settings = log_volume.Settings(steps, system.tolerance, system.max_iterations)
+    tolerance = system.tolerance_of("weights" if system.through is None else "field")
+    settings = log_volume.Settings(steps, tolerance, system.max_iterations)
     still = jax.lax.stop_gradient(contrasts)
     solution = still.invert(
         jax.lax.stop_gradient(data), settings.tolerance, settings.max_iterations

@@ -14,10 +14,11 @@ import numpy as np
 import scipy  # loads scipy.optimize, which is slow, where it is first read
 
 from dipgp import numerics
-from dipgp.gp import arguments, evidence, toeplitz
+from dipgp.gp import arguments, evidence, forms, toeplitz
 from dipgp.gp.colour import ChannelModel
 from dipgp.gp.evidence import Evidence
-from dipgp.gp.system import Form, System
+from dipgp.gp.forms import Form
+from dipgp.gp.system import System
 from dipgp.kernels.stationary import Covariance, CovarianceLike, as_covariance
 from dipgp.observations import LinearMap, Observation
 from dipgp.observations.observation import check_observation
@@ -30,7 +31,8 @@ Report = Callable[[str], None]
 # made for. Where the search goes beyond, it goes on from there on a wider one.
 MARGIN = 2
 WIDENINGS = 3
-TOLERANCE = 1e-5
+# Of what a posterior's mean is solved to: slopes of the evidence are to be smooth.
+TIGHTER = 0.1
 MAX_ITERATIONS = 1000
 NOISE = "noise_std"
 
@@ -168,7 +170,7 @@ def fit(
             observation_of(values),
             tori,
             form,
-            TOLERANCE,
+            TIGHTER * forms.TOLERANCES[form],
             MAX_ITERATIONS,
             through,
             None if through is None else shape,

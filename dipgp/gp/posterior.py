@@ -13,43 +13,38 @@ neither the mean nor the arithmetic.
 The same equations are solved in either of two forms, for the weights a
 (`dipgp.gp.weights`) or for the field g + m itself (`dipgp.gp.field`). Both cost a few
 FFTs a step, so time and memory grow with the pixels and not with their cube and square;
-which takes fewer steps depends on the mask; in weak noise only weights' residuals tell
-how far the solution is. What is seen through a linear map has both as well: weights
-where the map is a filter, as for blurred and coarser pictures
+which takes fewer steps depends on the mask, and in weak noise only weights arrive in
+32 bits (`dipgp.gp.forms` chooses). What is seen through a linear map has both as well:
+weights where the map is a filter, as for blurred and coarser pictures
 (`dipgp.gp.through_filter`), the field for any (`dipgp.gp.through`).
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import jax
 import jax.numpy as jnp
 
-from dipgp import devices, numerics
+from dipgp import devices
 from dipgp.devices import Mesh
 from dipgp.gp import (
     arguments,
     conditional_draws,
     evidence,
-    field,
+    forms,
     toeplitz,
     variance,
 )
-from dipgp.gp.arguments import Method
+from dipgp.gp.arguments import Method, Tolerance
 from dipgp.gp.colour import ChannelModel, correlate
 from dipgp.gp.conditional_draws import Samples
 from dipgp.gp.evidence import Evidence
-from dipgp.gp.system import WIDEST_GAP, SolveInfo, System
-from dipgp.gp.toeplitz import Torus
+from dipgp.gp.system import SolveInfo, System
 from dipgp.gp.variance import Variance
 from dipgp.kernels.stationary import CovarianceLike
-from dipgp.observations import LinearMap, Observation, is_stationary, widest_gap
+from dipgp.observations import LinearMap, Observation
 
 Array = jax.Array
-
-# Relative residuals at which photographs are within 0.01 dB of the limit.
-TOLERANCES = {"weights": 1e-4, "field": 1e-5}
 
 
 @jax.tree_util.register_dataclass
@@ -223,7 +218,7 @@ def condition(
     channels: ChannelModel | None = None,
     level: jax.typing.ArrayLike | None = None,
     method: Method = "automatic",
-    tolerance: float | None = None,
+    tolerance: Tolerance = None,
     max_iterations: int = 1000,
     reach: int | tuple[int, int] | None = None,
 ) -> Posterior:
@@ -249,9 +244,12 @@ def condition(
         the mask's widest gap, and weights where the noise is weak; "dense" factorises
         the matrix, for small images. Through blur and decimation there are "weights",
         which "automatic" is, and "field", through other maps "field".
-      tolerance: relative residual at which the iteration stops. The default is within
-        about 0.01 dB of the limit on photographs in float32; an agreement with dense
-        solutions to many digits takes 1e-10 and float64.
+      tolerance: at which the iteration stops, or one for each form, by its name: for
+        "weights" a residual relative to the values, for "field" a bound on the error
+        in the mean's own standard deviations, a root mean square that may be exceeded
+        inside holes. The defaults are within about 0.01 dB of the limit on photographs
+        in float32; an agreement with dense solutions to many digits takes 1e-10 and
+        float64.
       max_iterations: conjugate-gradient steps at most.
       reach: distance in pixels, along both axes or each, from which on K is constant;
         found from K by default, needed only where K's hyperparameters are traced by JAX
@@ -274,19 +272,17 @@ def condition(
     if method != "dense":
         dtype = observation.values.dtype
         tori = toeplitz.embed(covariances, shape[:2], reach, dtype)
-    if method == "automatic":
-        method = choose_form(observation.mask, through)
-        if method == "field" and through is None and _noise_is_weak(observation, tori):
-            method = "weights"
-    if tolerance is None:
-        tolerance = TOLERANCES.get(method, 1.0)
+        if method == "automatic":
+            enough = forms.tolerance_of("field", tolerance)
+            method = forms.choose(observation, tori, through, enough)
+    assert method != "automatic"
     system = System(
         tuple(covariances),
         channels,
         observation,
         tori,
         method,
-        tolerance,
+        forms.tolerance_of(method, tolerance),
         max_iterations,
         through,
         None if through is None else shape,
@@ -320,24 +316,3 @@ def _solved(system: System, level: Array | None, grey: bool) -> Posterior:
     if grey:
         mean, level = mean[:, :, 0], level[0]
     return Posterior(mean, level, system.info(solution), system)
-
-
-def _noise_is_weak(observation: Observation, tori: Torus | None) -> bool:
-    if tori is None or numerics.is_traced((observation, tori)):
-        return False
-    return field.noise_is_weak(observation, tori)
-
-
-def choose_form(
-    mask: Array, through: LinearMap | None = None
-) -> Literal["weights", "field"]:
-    """The iterative form that takes less time behind a mask (H, W), in strong noise.
-
-    Weights for a mask that JAX traces, or with nothing or much missing in one place.
-    Seen through a map, weights wherever it is a filter.
-    """
-    if through is not None:
-        return "weights" if is_stationary(through) else "field"
-    if numerics.is_traced(mask):
-        return "weights"
-    return "field" if 0 < widest_gap(mask) < WIDEST_GAP else "weights"

@@ -11,7 +11,7 @@ couples covary most at one pixel, and are probed one by one: C s^2 solves.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
@@ -23,14 +23,15 @@ from dipgp import devices, numerics
 from dipgp.devices import Mesh
 from dipgp.gp import conditional_draws
 from dipgp.gp.conjugate_gradients import MeanSolution
+from dipgp.gp.forms import Form
 from dipgp.gp.system import SolveInfo, System
 
 Array = jax.Array
 
 # Each pattern of signs is drawn twice, and the two tell the error.
 REPEATS = 2
-# Relative residual of the solves, which then weigh less than the estimator's own error.
-TOLERANCE = 1e-3
+# Solves then weigh less than the estimator's own error.
+TOLERANCES: Mapping[Form, float] = {"weights": 1e-3, "field": 2e-2}
 
 
 class _Patterns(NamedTuple):
@@ -69,8 +70,9 @@ def estimate(
     Returns:
       Variances (C, H, W), their standard errors, and how the solves went.
     """
-    tolerance = max(system.tolerance, TOLERANCE)
-    system = replace(system, form=_form(system), tolerance=tolerance)
+    form = _form(system)
+    tolerance = max(system.tolerance_of(form), TOLERANCES[form])
+    system = replace(system, form=form, tolerance=tolerance)
     patterns = _patterns(system, solves)
     keys = jax.random.split(key, REPEATS)
     if mesh is None:

@@ -6,7 +6,6 @@ different right-hand sides.
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +15,7 @@ from dipgp.gp import field as field_form
 from dipgp.gp import through as through_form
 from dipgp.gp.colour import ChannelModel, correlate, decorrelate
 from dipgp.gp.conjugate_gradients import MeanSolution
+from dipgp.gp.forms import TOLERANCES, Form
 from dipgp.gp.toeplitz import Torus
 from dipgp.kernels.stationary import Covariance
 from dipgp.observations import (
@@ -28,17 +28,11 @@ from dipgp.observations import (
 )
 
 Array = jax.Array
-Form = Literal["weights", "field", "dense"]
 
 CONVERGED, ITERATION_LIMIT, NOT_FINITE, COVARIANCE_CUT = range(4)
 
 # Up to so many pixels dense matrices take seconds.
 FEW_PIXELS = 48 * 48
-
-# With no missing pixel further than this from an observed one, the field form is ahead,
-# by 2 times for rough covariances and 40 for smooth ones behind a 50 % random mask;
-# wider holes and sparser pixels take it several times the steps of the weight form.
-WIDEST_GAP = 3.0
 
 # Above this share of the sill, a covariance that the torus has changed is reported.
 LARGEST_COVARIANCE_ERROR = 1e-3
@@ -46,8 +40,9 @@ LARGEST_COVARIANCE_ERROR = 1e-3
 _ADVICE = {
     CONVERGED: "converged",
     ITERATION_LIMIT: (
-        "the residual is still above the tolerance after the last iteration allowed; "
-        "try a larger max_iterations, a larger noise_std, or float64"
+        "the residual is still above the tolerance after the last iteration allowed, "
+        "or rounding hides it; try a larger max_iterations, a larger noise_std, or "
+        "float64"
     ),
     NOT_FINITE: (
         "the solution is not finite; look for extreme values in the image or the "
@@ -68,8 +63,9 @@ class SolveInfo:
     Attributes:
       iterations: (C,) conjugate-gradient steps of each decorrelated channel; 0 for a
         dense solve.
-      residual: (C,) relative residual of the system that was solved, computed afresh
-        from the solution.
+      residual: (C,) of the system that was solved, computed afresh from the solution:
+        relative to the values for weights; for the field a bound on the error, in the
+        mean's own standard deviations (`dipgp.gp.field`).
       covariance_error: scalar; bound on the change of K by the torus, relative to its
         sill.
       code: scalar; CONVERGED, ITERATION_LIMIT, NOT_FINITE or COVARIANCE_CUT.
@@ -102,7 +98,7 @@ class System:
       observation: what was seen.
       tori: the covariances around the image; None where matrices are factorised.
       form: which equations are solved, and how.
-      tolerance: relative residual at which iterations stop.
+      tolerance: at which iterations stop, in the form's own terms.
       max_iterations: at most so many.
       through: what the image is seen through, before the mask; None where it is seen
         as it is, which has solvers of its own.
@@ -217,7 +213,7 @@ class System:
         all is seen through a filter. The products are `mean`.
         """
         count = len(images) // len(self.covariances)
-        tori = self.stacked(count).tori
+        tori, tolerance = self.stacked(count).tori, self.tolerance_of("field")
         assert tori is not None
         if self.form == "weights":
             assert self.through is not None
@@ -234,7 +230,7 @@ class System:
                 tori,
                 images,
                 self.observation,
-                self.tolerance,
+                tolerance,
                 self.max_iterations,
                 self.level_known,
             )
@@ -251,7 +247,7 @@ class System:
             self.channels,
             self.through,
             self.image_shape,
-            self.tolerance,
+            tolerance,
             self.max_iterations,
             self.level_known,
         )
@@ -260,6 +256,10 @@ class System:
         each = found.mean.reshape(count, -1, *self.grid)
         products = jnp.moveaxis(correlate(each, self.channels), -1, 1)
         return found._replace(mean=products.reshape(images.shape))
+
+    def tolerance_of(self, form: Form) -> float:
+        """What the tolerance is worth in equations of another form."""
+        return self.tolerance * TOLERANCES[form] / TOLERANCES[self.form]
 
     def stacked(self, count: int) -> "System":
         """The system of `count` images at once, whose channels follow one another."""

@@ -56,7 +56,8 @@ def solve(
       channels: directions of the independent channels.
       through: A.
       shape: (H, W, C) of each image.
-      tolerance: relative residual to stop at, in the coordinates u.
+      tolerance: bound on the error to stop at, in the norm of the posterior over
+        `field.error_unit`.
       max_iterations: at most so many steps.
       level_known: whether the levels are 0.
 
@@ -76,7 +77,7 @@ def solve(
     )
     weighed = field.inverse_noise(observation)[None, :, :, None] * rest
     spread = jax.vmap(lambda values: through.adjoint(values, shape))(weighed)
-    found = apply_posterior_covariance(
+    found = _invert(
         tori,
         jax.vmap(decorrelate, (0, None))(spread, channels).reshape(-1, *shape[:2]),
         observation,
@@ -86,6 +87,9 @@ def solve(
         tolerance,
         max_iterations,
         level_known,
+        field.error_unit(
+            values.shape[-1] * jnp.sum(observation.mask), math.prod(shape)
+        ),
     )
     turned = jnp.matmul(start, channels.rotation, precision="highest")  # V^T m
     return found._replace(
@@ -116,13 +120,41 @@ def apply_posterior_covariance(
       channels: directions of the independent channels.
       through: A.
       shape: (H, W, C) of each image.
-      tolerance: relative residual to stop at, in the coordinates u.
+      tolerance: bound on the error to stop at, relative to the product, both in the
+        norm of the posterior.
       max_iterations: at most so many steps.
       level_known: whether the levels are 0.
 
     Returns:
       The products (N C, H, W) as `mean`, and how the solves went.
     """
+    return _invert(
+        tori,
+        images,
+        observation,
+        channels,
+        through,
+        shape,
+        tolerance,
+        max_iterations,
+        level_known,
+        np.inf,
+    )
+
+
+def _invert(
+    tori: Torus,
+    images: Array,
+    observation: Observation,
+    channels: ChannelModel,
+    through: LinearMap,
+    shape: tuple[int, int, int],
+    tolerance: float,
+    max_iterations: int,
+    level_known: bool,
+    unit: jax.typing.ArrayLike,
+) -> MeanSolution:
+    """Solves (A^T W A + K^-1) f = images on the torus around the images."""
     height, width, colours = shape
     count = len(tori.spectrum) // colours
     noise_free = field.inverse_noise(observation)[None, :, :, None]
@@ -156,12 +188,17 @@ def apply_posterior_covariance(
         prior = around.prior.reshape(together)[:, :, None]
         return prior * coefficients + to_coefficients(to_channels(seen, channels))
 
+    def metric(residuals: Array) -> Array:
+        return around.largest.reshape(together)[:, :, None] * residuals
+
     solution = conjugate_gradients.solve(
         operator,
         to_coefficients(images),
         lambda coefficients: coefficients,
         tolerance,
         max_iterations,
+        metric,
+        unit,
     )
     each = solution.value.reshape(-1, *solution.value.shape[2:])
     return MeanSolution(

@@ -111,8 +111,11 @@ def embed(
         scipy.fft.next_fast_len(max(pixels + reach, 2 * reach + 1), real=True)
         for pixels, reach in zip(grid, reaches, strict=True)
     )
-    lags = lag_grid((height, width), dtype)
-    tori = [_diagonalise(covariance.moments(lags), grid) for covariance in covariances]
+    size = (height, width)
+    # K(-r) = K(r): half of the lags tell all.
+    lags = lag_grid(size, dtype)[:, : width // 2 + 1]
+    moments = [covariance.moments(lags) for covariance in covariances]
+    tori = [_diagonalise(each, size, grid) for each in moments]
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *tori)
 
 
@@ -164,11 +167,14 @@ def find_reach(
     return min(down, longest), min(right, longest)
 
 
-@functools.partial(jax.jit, static_argnames=("grid",))
-def _diagonalise(moments: Moments, grid: tuple[int, int]) -> Torus:
-    """The torus from the covariance's moments on its `lag_grid`."""
-    values = moments.sill - moments.variogram
-    size = (values.shape[0], values.shape[1])
+@functools.partial(jax.jit, static_argnames=("size", "grid"))
+def _diagonalise(
+    moments: Moments, size: tuple[int, int], grid: tuple[int, int]
+) -> Torus:
+    """The torus from the covariance's moments on the first half of its `lag_grid`."""
+    half = moments.sill - moments.variogram
+    other = jnp.roll(half[::-1, 1 : (size[1] + 1) // 2][:, ::-1], 1, axis=0)
+    values = jnp.concatenate([half, other], axis=1)
     lags = lag_grid(size)
     spectrum = jnp.fft.rfft2(values).real
     # Clipping adds a field with the spectrum max(-s, 0), whose covariance at no lag

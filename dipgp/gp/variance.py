@@ -21,13 +21,16 @@ from typing import Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from dipgp import devices, numerics
 from dipgp.devices import Mesh
 from dipgp.gp import conditional_draws, dense, dense_through, probing
 from dipgp.gp.colour import ChannelModel, correlate
-from dipgp.gp.system import FEW_PIXELS, WIDEST_GAP, SolveInfo, System
-from dipgp.observations import seen_evenly, widest_gap
+from dipgp.gp.forms import WIDEST_GAP
+from dipgp.gp.system import FEW_PIXELS, SolveInfo, System
+from dipgp.observations import seen_evenly
+from dipgp.observations.observation import gaps_are_narrow
 
 Array = jax.Array
 Report = Callable[[str], None]
@@ -105,12 +108,14 @@ def choose(system: System) -> Literal["dense", "stationary", "probing", "samples
         whole = system.image_shape == system.observation.values.shape
         if whole and system.filter is not None and seen_evenly(system.observation):
             return "stationary"
-        return "probing" if widest_gap(mask) < WIDEST_GAP else "samples"
+        return "probing" if gaps_are_narrow(mask, WIDEST_GAP) else "samples"
     if system.tori is None or dense_pays:
         return "dense"
     if seen_evenly(system.observation):
         return "stationary"
-    narrow = system.form == "field" or 0 < widest_gap(mask) < WIDEST_GAP
+    # What is seen everywhere, but in uneven noise, is drawn.
+    gaps = not bool(np.asarray(mask).all())
+    narrow = system.form == "field" or (gaps and gaps_are_narrow(mask, WIDEST_GAP))
     return "probing" if narrow else "samples"
 
 

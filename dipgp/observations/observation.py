@@ -165,6 +165,24 @@ def widest_gap(mask: jax.typing.ArrayLike) -> float:
     return float(np.max(gaps))
 
 
+def gaps_are_narrow(mask: jax.typing.ArrayLike, width: float) -> bool:
+    """Whether `widest_gap` is less than a width of a few pixels, in less time.
+
+    Args:
+      mask: (H, W), not 0 where a pixel is observed; known, not traced by JAX.
+      width: in pixels, positive.
+    """
+    seen = np.asarray(mask) != 0
+    reach = int(np.ceil(width)) - 1
+    around = np.pad(seen, reach)
+    near = np.zeros_like(seen)
+    height, length = seen.shape
+    for down, right in np.ndindex(2 * reach + 1, 2 * reach + 1):
+        if np.hypot(down - reach, right - reach) < width:
+            near |= around[down : down + height, right : right + length]
+    return bool(near.all())
+
+
 def _check_finite(name: str, array: Array) -> None:
     if isinstance(array, jax.core.Tracer):
         return

@@ -50,14 +50,19 @@ def test_a_problem_is_a_photograph_of_which_half_is_seen(size):
 
 @pytest.mark.slow
 def test_a_run_at_toy_size_writes_its_report(tmp_path):
-    text = gp_scaling.run([8, 16], [8], 1, tmp_path)
+    text = gp_scaling.run([8, 16], [16], [8], 1, tmp_path)
     assert (tmp_path / "gp_scaling.md").read_text() == text
     record = json.loads((tmp_path / "gp_scaling.json").read_text())
-    small, large = record["rows"]
+    small, large, colour = record["rows"]
+    assert colour["pixels"] == "16x16x3"
+    assert colour["array [MiB]"] == 3 * large["array [MiB]"]
     assert [small["pixels"], large["pixels"]] == ["8x8", "16x16"]
     assert [small["dense by"], large["dense by"]] == ["measured", "cubic law"]
-    for row in (small, large):
+    for row in (small, large, colour):
         assert row["iterations"] > 0
         # With one turn the median ratio is that of the medians.
         assert row["over FFTs"] == row["condition [s]"] / row["its FFTs [s]"]
+        # What is given and made, and five of the iteration's own.
+        assert row["arrays planned"] > 7
+    for row in (small, large):
         assert row["times faster"] == row["dense [s]"] / row["condition [s]"]

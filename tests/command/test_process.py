@@ -1,10 +1,14 @@
+from types import SimpleNamespace
+
+import jax
 import numpy as np
 import pytest
 from small_pictures import save
 
+from dipgp import gp, kernels
 from dipgp.command import noise, problems, process
 from dipgp.command.options import Order
-from dipgp.gp.posterior import TOLERANCES
+from dipgp.gp.forms import TOLERANCES
 from dipgp.photographs import read
 
 
@@ -25,13 +29,36 @@ def test_a_misfit_may_be_as_large_as_does_not_show(tmp_path, noise_std, expected
     image = np.tile([[0.25], [0.75]], (4, 8, 1)).reshape(8, 8, 1)
     save(tmp_path / "in.png", image, bits=16)
     problem = posed(tmp_path / "in.png")
-    assert process.tolerance(problem, noise_std) == pytest.approx(expected, rel=1e-3)
+    found = process.tolerances(problem, noise_std)
+    assert found == {"weights": pytest.approx(expected, rel=1e-3)}
 
 
-def test_the_field_keeps_its_own_tolerance(tmp_path, truth):
+@pytest.mark.parametrize(
+    ("noise_std", "form", "tolerance"),
+    [
+        pytest.param(0.05, "field", TOLERANCES["field"], id="the field's own"),
+        pytest.param(1e-5, "weights", TOLERANCES["weights"], id="weak noise"),
+    ],
+)
+def test_behind_scattered_gaps_the_tolerance_is_that_of_the_form_that_solves(
+    tmp_path, truth, monkeypatch, noise_std, form, tolerance
+):
     alpha = np.random.default_rng(0).random((32, 40, 1)) > 0.5
     save(tmp_path / "in.png", np.concatenate([truth, alpha], axis=2))
-    assert process.tolerance(posed(tmp_path / "in.png"), 0.01) is None
+    problem, solved, condition = posed(tmp_path / "in.png"), [], gp.condition
+    channels = gp.estimate_channels(problem.observation)
+    selection = SimpleNamespace(covariances=[kernels.matern(0.5, 2)], channels=channels)
+
+    def kept(*arguments, **settings):
+        solved.append(condition(*arguments, **settings))
+        return solved[-1]
+
+    monkeypatch.setattr(gp, "select", lambda *arguments, **settings: selection)
+    monkeypatch.setattr(gp, "condition", kept)
+    process.restore(problem, noise_std, False, jax.random.key(0), lambda news: None)
+    (posterior,) = solved
+    assert posterior.system.form == form
+    assert posterior.system.tolerance == tolerance
 
 
 def test_noise_that_was_told_is_not_estimated(tmp_path, truth):

@@ -13,7 +13,7 @@ from experiments import demosaic, gp_method, image_tasks, interpolated_mosaic
 from experiments.gp_method import GPOptions
 from experiments.restoration import Restoration
 
-QUICK = GPOptions(kernel="rbf", lengthscale=2.0, noise_std=0.01, tolerance=1e-3)
+QUICK = GPOptions(kernel="rbf", lengthscale=2.0, noise_std=0.01, tolerance=5e-2)
 
 
 @pytest.fixture(autouse=True)
@@ -167,5 +167,5 @@ def test_the_flags_say_mosaic_and_channels(binary, asked, picture, tmp_path):
     ((request, options),) = asked
     assert request.forward == BayerMosaic("BGGR")
     assert options.independent_channels
-    assert options.tolerance == 1e-4
+    assert options.tolerance == 2e-2
     np.testing.assert_allclose(request.observation.noise_std, 0.02)

@@ -149,3 +149,38 @@ def test_gradients_are_those_of_the_dense_solution(x64):
     for part, whole in zip(found, expected, strict=True):
         scale = np.max(np.abs(whole))
         np.testing.assert_allclose(part, whole, rtol=0, atol=1e-9 * scale)
+
+
+def test_residuals_may_be_measured_by_a_metric_and_in_a_unit(x64):
+    """Those of a bound on the inverse bound the error in the system's own norm."""
+    operator, b = product(jnp.asarray(matrices())), jnp.asarray(right_hand_sides())
+    bound, unit = 1 / spectra()[:, 0], 0.5
+    found = conjugate_gradients.solve(
+        operator,
+        b,
+        identity,
+        1e-3,
+        200,
+        lambda residuals: jnp.asarray(bound)[:, None] * residuals,
+        jnp.full(3, unit),
+    )
+    left = np.linalg.norm(b - operator(found.value), axis=1) * np.sqrt(bound)
+    np.testing.assert_allclose(found.residual, left / unit, rtol=1e-6)
+    error = found.value - np.linalg.solve(matrices(), np.asarray(b)[..., None])[..., 0]
+    energy = np.sqrt(np.sum(error * operator(error), axis=1))
+    assert np.all(energy <= found.residual * unit * (1 + 1e-9))
+    assert np.all(found.residual <= 1e-3)
+    fewer = solve(tolerance=1e-9).iterations
+    assert np.all(found.iterations[1:] < fewer[1:])
+
+
+def test_a_unit_that_is_too_large_for_a_right_hand_side_is_its_own_length(x64):
+    """So that derivatives, whose sides are of any size, are as near as solutions."""
+    operator = product(jnp.asarray(matrices()))
+    b = 1e-9 * jnp.asarray(right_hand_sides())
+    large = jnp.full(3, 1e3)
+    found = conjugate_gradients.solve(
+        operator, b, identity, 1e-12, 200, identity, large
+    )
+    np.testing.assert_array_equal(found.value, solve(b=b).value)
+    np.testing.assert_array_equal(found.residual, solve(b=b).residual)

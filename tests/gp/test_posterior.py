@@ -12,8 +12,7 @@ from stationary_fields import (
 )
 
 from dipgp import gp, kernels
-from dipgp.gp import posterior as solvers
-from dipgp.gp import system
+from dipgp.gp import forms, system
 from dipgp.observations import Observation, observe
 
 FORMS = ("weights", "field")
@@ -319,7 +318,7 @@ class TestInfo:
         assert info.advice == "converged"
         assert info.iterations.shape == info.residual.shape == (3,)
         assert np.all(info.iterations > 0)
-        assert np.all(info.residual <= 3 * solvers.TOLERANCES[method])
+        assert np.all(info.residual <= 3 * forms.TOLERANCES[method])
 
     @pytest.mark.parametrize("method", FORMS)
     def test_a_solve_cut_short_says_so_and_what_to_do(self, method):
@@ -331,7 +330,7 @@ class TestInfo:
         assert int(info.code) == system.ITERATION_LIMIT
         assert "max_iterations" in info.advice
         assert np.all(info.iterations == 1)
-        assert np.all(info.residual > 3 * solvers.TOLERANCES[method])
+        assert np.all(info.residual > 3 * forms.TOLERANCES[method])
 
     @pytest.mark.parametrize("method", FORMS)
     def test_more_steps_leave_a_smaller_residual(self, x64, method):
@@ -421,21 +420,28 @@ class TestTransformations:
         np.testing.assert_allclose(jax.grad(reading)(point), slopes, rtol=1e-5)
 
 
-class TestChoiceOfForm:
-    def test_scattered_gaps_are_filled_as_a_field(self):
-        assert solvers.choose_form(random_mask((64, 64), 0.5)) == "field"
+class TestTolerance:
+    def test_each_form_may_have_its_own(self):
+        values = photograph(GRID).astype(np.float32)
+        told = {"weights": 0.03}
+        for method, expected in (
+            ("automatic", 0.03),
+            ("weights", 0.03),
+            ("field", forms.TOLERANCES["field"]),
+        ):
+            found = usual(PRIORS["rough"], values, method=method, tolerance=told)
+            assert found.system.tolerance == expected
 
-    @pytest.mark.parametrize("where", ["everything", "a tenth", "a hole", "one pixel"])
-    def test_nothing_or_much_missing_in_one_place_is_solved_for_weights(self, where):
-        assert solvers.choose_form(MASKS[where]((64, 64))) == "weights"
+    @pytest.mark.parametrize("told", [{"weights": 2.0}, {"cholesky": 0.1}], ids=str)
+    def test_one_that_makes_no_sense_is_refused(self, told):
+        with pytest.raises(ValueError, match=r"^tolerance: "):
+            usual(PRIORS["rough"], photograph(GRID), tolerance=told)
 
-    def test_the_automatic_choice_is_what_runs(self, x64):
-        values = photograph(GRID)
-        for mask in (np.ones(GRID, bool), random_mask(GRID, 0.7)):
-            form = solvers.choose_form(mask)
-            automatic = usual(PRIORS["rough"], values, mask, NOISE)
-            named = usual(PRIORS["rough"], values, mask, NOISE, method=form)
-            np.testing.assert_array_equal(automatic.mean, named.mean)
+    def test_it_has_an_equal_in_the_other_form(self):
+        values = photograph(GRID).astype(np.float32)
+        found = usual(PRIORS["rough"], values, method="field", tolerance=1e-3).system
+        assert found.tolerance_of("field") == 1e-3
+        assert found.tolerance_of("weights") == pytest.approx(1e-5)
 
 
 class TestErrors:

@@ -21,7 +21,7 @@ CROOKED = [[0.0, 0.3, 0.1], [0.2, 0.5, -0.1]]
 # not, where nothing knows the filter.
 FEW = {
     "circular blur": (gaussian_blur(1.2), 30, 120),
-    "valid blur": (gaussian_blur(1.2, "valid"), 35, 150),
+    "valid blur": (gaussian_blur(1.2, "valid"), 35, 130),
     "half": (Decimation(2), 12, 100),
     "oblique motion": (motion_blur(5, 30, "valid"), 50, 150),
 }

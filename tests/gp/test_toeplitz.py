@@ -21,6 +21,7 @@ REACHES = {
     "rough": kernels.matern(0.5, 1.0),
     "wider than the grid": kernels.relu(kernels.gaussian(4.0)),
     "wider along one axis": kernels.gaussian(np.array([0.7, 4.0])),
+    "oblique": kernels.stretch(kernels.gaussian(1.0), angle=0.5, along=3.0),
 }
 GRIDS = [(8, 8), (7, 13), (1, 11), (9, 1)]
 

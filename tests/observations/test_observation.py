@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from dipgp.observations import log_likelihood, mean_squared_error, observe
+from dipgp.observations import (
+    log_likelihood,
+    mean_squared_error,
+    observe,
+    widest_gap,
+)
+from dipgp.observations.observation import gaps_are_narrow
 
 VALUES = np.linspace(0, 1, 24, dtype=np.float32).reshape(3, 4, 2)
 MASK = np.arange(12).reshape(3, 4) % 2 == 0
@@ -121,3 +127,13 @@ def test_the_mean_squared_error_counts_observed_pixels_only():
     expected = np.mean((VALUES - IMAGE)[MASK] ** 2)
     got = mean_squared_error(observation, IMAGE)
     np.testing.assert_allclose(got, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("share", [0.02, 0.2, 0.5, 0.9, 1.0])
+@pytest.mark.parametrize("width", [1.0, 1.5, 3.0, 5.0])
+def test_gaps_are_narrow_where_the_widest_is(share, width):
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        mask = rng.random((13, 9)) < share
+        mask[4, 7] = True
+        assert gaps_are_narrow(mask, width) == (widest_gap(mask) < width)
