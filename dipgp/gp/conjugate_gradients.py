@@ -63,6 +63,7 @@ def solve(
     max_iterations: int,
     metric: Operator | None = None,
     unit: jax.typing.ArrayLike = np.inf,
+    start: Array | None = None,
 ) -> Solution:
     """Preconditioned conjugate gradients (Golub and Van Loan 2013, section 11.5).
 
@@ -79,13 +80,23 @@ def solve(
       max_iterations: at most so many.
       metric: M of the length sqrt(r^T M r) of residuals r; by default M = 1.
       unit: of that length, (N,); b's own, sqrt(b^T b), where that is less.
+      start: a guess at x, (N, ...); 0 by default.
     """
     units = jnp.minimum(unit, _length(right_hand_sides))
+    guess = None if start is None else jax.lax.stop_gradient(start)
+    guessed = jax.lax.stop_gradient(right_hand_sides)
 
     def one_solve(matvec: Operator, b: Array) -> tuple[Array, Array]:
-        # Derivatives have right-hand sides, and so units, of their own.
+        # Derivatives have right-hand sides, and so units, of their own, and no guess.
         target = tolerance * jnp.minimum(unit, _length(b))
-        state = _iterate(matvec, b, preconditioner, target, max_iterations, metric)
+        first, rest = jnp.zeros_like(b), b
+        if guess is not None:
+            same = jnp.all(b == guessed, axis=tuple(range(1, b.ndim)))
+            first = jnp.where(_spread(same, b), guess, 0)
+            rest = b - matvec(first)
+        state = _iterate(
+            matvec, first, rest, preconditioner, target, max_iterations, metric
+        )
         return state.value, state.iterations
 
     value, iterations = jax.lax.custom_linear_solve(
@@ -97,7 +108,8 @@ def solve(
 
 def _iterate(
     operator: Operator,
-    b: Array,
+    start: Array,
+    rest: Array,
     preconditioner: Operator,
     target: Array,
     max_iterations: int,
@@ -111,14 +123,14 @@ def _iterate(
         alignment = _dot(state.residual, preconditioned)
         active = state.running & (alignment > 0)
         turn = _where(active & (state.alignment > 0), alignment, state.alignment)
-        direction = preconditioned + _spread(turn, b) * state.direction
+        direction = preconditioned + _spread(turn, rest) * state.direction
         product = operator(direction)
         curvature = _dot(direction, product)
         active &= curvature > 0
         step = _where(active, alignment, curvature)
-        residual = state.residual - _spread(step, b) * product
+        residual = state.residual - _spread(step, rest) * product
         return _State(
-            state.value + _spread(step, b) * direction,
+            state.value + _spread(step, rest) * direction,
             residual,
             direction,
             alignment,
@@ -127,10 +139,10 @@ def _iterate(
             state.step + 1,
         )
 
-    zeros, count = jnp.zeros_like(b), jnp.zeros(b.shape[0], int)
-    running = _length(b, metric) > target
+    still, count = jnp.zeros_like(rest), jnp.zeros(rest.shape[0], int)
+    running = _length(rest, metric) > target
     none = jnp.zeros_like(target)
-    state = _State(zeros, b, zeros, none, running, count, count[0])
+    state = _State(start, rest, still, none, running, count, count[0])
     return jax.lax.while_loop(proceed, advance, state)
 
 

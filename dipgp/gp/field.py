@@ -34,6 +34,9 @@ Array = jax.Array
 
 # A residual's own rounding was 2 to 5 times that of a single product.
 ROUNDINGS = 5
+# The start fills gaps from this far away, in pixels, and where so much is seen there.
+FILLING = 1.0
+LEAST_SEEN = 1e-3
 # Weights arrive where the process stands out from the noise at so many frequencies.
 ROUGH = 0.75
 # Errors that are fewer than this share of the observed pixels are not told apart.
@@ -103,14 +106,18 @@ def solve(
     start = jnp.sum(observation.mask[None] * data, (1, 2), keepdims=True) / pixels
     if level_known:
         start = jnp.zeros_like(start)
+    centred = observation.mask[None] * (data - start)
+    weight = jnp.max(precision)
+    height, width = data.shape[1:]
+    around = coordinates(tori, weight, (height, width), level_known)
     found = _invert(
-        tori,
-        precision[None] * (data - start),
+        around,
+        precision[None] * centred,
         precision,
         tolerance,
         max_iterations,
-        level_known,
         error_unit(pixels, observation.mask.size),
+        around.guess(centred, observation.mask, weight),
     )
     return found._replace(mean=found.mean + start, level=found.level + start[:, 0, 0])
 
@@ -139,7 +146,9 @@ def apply_posterior_covariance(
       The products as `mean`, and how the solves went.
     """
     precision = inverse_noise(observation)
-    return _invert(tori, images, precision, tolerance, max_iterations, level_known)
+    height, width = images.shape[1:]
+    around = coordinates(tori, jnp.max(precision), (height, width), level_known)
+    return _invert(around, images, precision, tolerance, max_iterations)
 
 
 class Coordinates(NamedTuple):
@@ -182,6 +191,25 @@ class Coordinates(NamedTuple):
         parts = jnp.stack([transform.real, transform.imag], axis=1)
         return self.analysis[:, None] * parts
 
+    def guess(self, data: Array, mask: Array, weight: Array) -> Array:
+        """Coefficients of what is near the mean of data (N, H, W), 0 where not seen.
+
+        Gaps are filled by what is seen around them, a blur of the data over that of
+        the mask. Seen everywhere, in noise of 1 / weight, that has the mean
+        w G^2 = S / (S + 1 / w) times itself; so has the blur, besides being narrow.
+        """
+        down = np.fft.fftfreq(self.size[0])[:, None]
+        right = np.fft.rfftfreq(self.size[1])[None]
+        narrow = np.exp(-2 * np.square(np.pi * FILLING) * (down**2 + right**2))
+        response = jnp.asarray(narrow, data.dtype)[None] * (1 - self.prior)
+
+        def blur(images: Array) -> Array:
+            transform = jnp.fft.rfft2(images, s=self.size)
+            return jnp.fft.irfft2(response * transform, s=self.size)
+
+        filled = blur(data) / (jnp.abs(blur(mask[None])) + LEAST_SEEN)
+        return weight * self.to_coefficients(filled)
+
     def levels(self, coefficients: Array) -> Array:
         """(N,) means of f over the torus, which are the unknown levels."""
         first = self.synthesis[:, 0, 0] * coefficients[:, 0, 0, 0]
@@ -219,17 +247,15 @@ def inverse_noise(observation: Observation) -> Array:
 
 
 def _invert(
-    tori: Torus,
+    around: Coordinates,
     images: Array,
     precision: Array,
     tolerance: float,
     max_iterations: int,
-    level_known: bool,
     unit: jax.typing.ArrayLike = np.inf,
+    start: Array | None = None,
 ) -> MeanSolution:
     """Solves (W + K^-1) f = images on the torus around the images."""
-    height, width = images.shape[1:]
-    around = coordinates(tori, jnp.max(precision), (height, width), level_known)
 
     def operator(coefficients: Array) -> Array:
         seen = precision[None] * around.to_images(coefficients)
@@ -243,6 +269,7 @@ def _invert(
         max_iterations,
         lambda residuals: around.largest[:, None] * residuals,
         unit,
+        start,
     )
     return MeanSolution(
         around.to_images(solution.value),

@@ -184,3 +184,28 @@ def test_a_unit_that_is_too_large_for_a_right_hand_side_is_its_own_length(x64):
     )
     np.testing.assert_array_equal(found.value, solve(b=b).value)
     np.testing.assert_array_equal(found.residual, solve(b=b).residual)
+
+
+def test_a_good_guess_saves_steps_and_changes_no_solution(x64):
+    b = right_hand_sides()
+    expected = np.linalg.solve(matrices(), b[..., None])[..., 0]
+    operator = product(jnp.asarray(matrices()))
+
+    def guessed(b, start):
+        return conjugate_gradients.solve(operator, b, identity, 1e-8, 200, start=start)
+
+    near = jnp.asarray(expected * (1 + 1e-6))
+    found, cold = guessed(jnp.asarray(b), near), guessed(jnp.asarray(b), None)
+    assert np.all(found.iterations[1:] < cold.iterations[1:])
+    np.testing.assert_allclose(found.value, expected, rtol=0, atol=1e-5)
+    assert np.all(found.residual <= 1.01e-8)
+    exact = guessed(jnp.asarray(b), jnp.asarray(expected))
+    np.testing.assert_array_equal(exact.iterations, 0)
+    # Derivatives solve for other right-hand sides, of which nothing was guessed.
+    slopes = [
+        jax.grad(lambda b, start=start: jnp.sum(guessed(b, start).value ** 2))(
+            jnp.asarray(b)
+        )
+        for start in (near, None)
+    ]
+    np.testing.assert_allclose(*slopes, rtol=1e-4, atol=1e-6)
