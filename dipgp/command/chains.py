@@ -8,6 +8,7 @@ that is interrupted is kept beside the picture, and `--resume` goes on with it.
 import dataclasses
 import hashlib
 import shutil
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,6 +36,8 @@ Array = jax.Array
 INPUT_CHANNELS = 32
 STEPS_A_PROGRAM = 20
 CHECKPOINT_MINUTES = 2.0
+# Minutes that a chain takes of which something is said before.
+WORTH_SAYING = 1.0
 # What keys are for; each is folded from the order's.
 _INPUT, _WEIGHTS, _RUN = range(3)
 
@@ -136,6 +139,7 @@ def restore(
     folder: Path,
     resume: bool,
     report: Report,
+    tell: Callable[[str], None],
 ) -> Restoration:
     """The mean and the standard deviations of a chain's samples.
 
@@ -147,6 +151,7 @@ def restore(
       folder: of checkpoints; gone when the chain is over.
       resume: whether to go on from one.
       report: is told how far the chain is.
+      tell: is told how long it takes, where that is long.
 
     Raises:
       ValueError: where memory would not do, or a checkpoint is another chain's.
@@ -170,7 +175,17 @@ def restore(
     progress = loop.begin(recipe.method(data), start, key_run, like)
     checkpoints = Checkpoints(folder, _configuration(recipe, data, key))
     progress = _resumed(checkpoints, progress, resume)
-    progress, code = _drive(recipe, data, progress, checkpoints, problem.jobs, report)
+    report("compiling the network")
+    length = _steps_a_program(protocol)
+    advance = _compiled(recipe, length, progress, data, problem.jobs)
+    progress, code = _drive(
+        lambda progress: advance(progress, data),
+        protocol.iterations,
+        progress,
+        checkpoints,
+        report,
+        tell,
+    )
     samples = progress.collected.samples
     enough = float(samples.weight) > 1
     average = samples.mean if enough else progress.collected.average.value
@@ -186,26 +201,33 @@ def restore(
     return Restoration(mean, std, True, "ran to the end")
 
 
+def _steps_a_program(protocol: Protocol) -> int:
+    """The most that make up a chain in whole programs."""
+    most = range(1, STEPS_A_PROGRAM + 1)
+    return max(steps for steps in most if protocol.iterations % steps == 0)
+
+
 def _drive(
-    recipe: _Recipe,
-    data: _Data,
+    advance: Callable[[loop.Progress], tuple[loop.Progress, loop.Trace]],
+    iterations: int,
     progress: loop.Progress,
     checkpoints: Checkpoints,
-    jobs: int,
     report: Report,
+    tell: Callable[[str], None],
 ) -> tuple[loop.Progress, int]:
     """Runs a chain to its end, and tells what its guard says."""
-    iterations, count = recipe.protocol.iterations, int(progress.taken)
-    length = max(n for n in range(1, STEPS_A_PROGRAM + 1) if iterations % n == 0)
-    report("compiling the network")
-    advance = _compiled(recipe, length, progress, data, jobs)
+    count, begun, start = int(progress.taken), time.monotonic(), int(progress.taken)
     clock = Clock(every_minutes=CHECKPOINT_MINUTES)
     with Interruption() as interruption:
         while count < iterations:
-            progress, trace = advance(progress, data)
-            count += length
+            told = count > start
+            progress, trace = advance(progress)
+            count += len(trace["fit"])
             fit = float(trace["fit"][-1])
             report(f"{count}/{iterations}, fit {fit:.2f} dB", count / iterations)
+            if not told:
+                each = (time.monotonic() - begun) / (count - start)
+                _tell_time(each, iterations - count, tell)
             if int(progress.guard.code) == guard.GAVE_UP:
                 break
             if interruption.requested and count < iterations:
@@ -215,6 +237,15 @@ def _drive(
                 checkpoints.save(count, progress)
     shutil.rmtree(checkpoints.folder, ignore_errors=True)
     return progress, int(progress.guard.code)
+
+
+def _tell_time(each: float, steps: int, tell: Callable[[str], None]) -> None:
+    """Says what the steps left will take, from the seconds that each one took."""
+    minutes = each * steps / 60
+    if minutes < WORTH_SAYING:
+        return
+    long = f"{minutes:.0f} minutes" if minutes < 90 else f"{minutes / 60:.1f} hours"
+    tell(f"{steps} steps of the network take about {long}, {each:.2g} s each")
 
 
 def _compiled(

@@ -67,7 +67,7 @@ def restore(order: Order, plan: Plan, report: Report, tell: Tell) -> Outcome:
     notes: list[str] = []
     found: dict[str, Restoration] = {}
     for method in plan.outputs:
-        found[method] = _by(method, order, plan, problem, noise_std, report)
+        found[method] = _by(method, order, plan, problem, noise_std, report, tell)
         # At once, since the next method may take hours.
         notes += _write(order, plan, method, photograph, problem, found[method])
     if len(found) == 2:
@@ -141,6 +141,7 @@ def _by(
     problem: Problem,
     noise_std: float,
     report: Report,
+    tell: Tell,
 ) -> Restoration:
     """What one method makes of a problem."""
     key, std = jax.random.key(order.seed), method in plan.deviations
@@ -155,6 +156,7 @@ def _by(
         output.with_name(f".{output.name}.chain"),
         order.resume,
         report,
+        lambda text: tell(f"{plan.source}: {text}"),
     )
 
 

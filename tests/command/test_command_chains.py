@@ -36,7 +36,9 @@ def test_shorter_chains_keep_half_of_their_samples():
     assert protocol.burn_in == protocol.frozen_after == 50
 
 
-def test_a_chain_gives_a_picture_and_deviations(tmp_path, truth):
+def test_a_chain_gives_a_picture_and_deviations(tmp_path, truth, monkeypatch, capsys):
+    monkeypatch.setattr(chains, "STEPS_A_PROGRAM", 4)
+    monkeypatch.setattr(chains, "WORTH_SAYING", 0)
     save(tmp_path / "in.png", noisy(truth, 0.08)[:, :, :1])
     assert run(["denoise", "in.png", "-o", "out.png", *CHAIN, "--std=s.npz"]) == 0
     std = np.load(tmp_path / "s.npz")["std"]
@@ -44,6 +46,22 @@ def test_a_chain_gives_a_picture_and_deviations(tmp_path, truth):
     assert 0 < std.mean() < 0.5
     assert len(np.unique(load(tmp_path / "out.png")[0])) > 3
     assert not (tmp_path / ".out.png.chain").exists()
+    told = capsys.readouterr().err
+    assert told.count("in.png: 4 steps of the network take about 0 minutes, ") == 1
+
+
+@pytest.mark.parametrize(
+    ("each", "words"),
+    [
+        pytest.param(0.01, [], id="not worth saying"),
+        (0.6, ["1000 steps of the network take about 10 minutes, 0.6 s each"]),
+        (9, ["1000 steps of the network take about 2.5 hours, 9 s each"]),
+    ],
+)
+def test_long_chains_say_so(each, words):
+    told = []
+    chains._tell_time(each, 1000, told.append)
+    assert told == words
 
 
 @pytest.mark.slow
@@ -103,6 +121,7 @@ def test_a_chain_that_gives_up_says_so(tmp_path, truth):
         tmp_path / "chain",
         False,
         lambda news, fraction=None: None,
+        print,
     )
     assert not found.converged
     assert "again and again" in found.advice
