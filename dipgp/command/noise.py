@@ -1,20 +1,42 @@
-"""How strong the noise in a picture is, by its evidence."""
+"""How strong the noise in a picture is.
+
+Second differences along both axes leave next to nothing of a smooth picture, and of
+white noise 6 times as much. Their median, unlike their mean, hardly sees edges and
+texture, as long as these fill less than half of the picture. What they do see counts as
+noise: a picture's own grain, fine texture everywhere.
+
+References:
+  Immerkaer, "Fast noise variance estimation", Computer Vision and Image Understanding
+  1996, for the differences.
+  Donoho and Johnstone, "Ideal spatial adaptation by wavelet shrinkage", Biometrika
+  1994, for the median.
+"""
 
 import itertools
+import math
 
 import jax.numpy as jnp
+import numpy as np
 
 from dipgp import gp, kernels
 from dipgp.command.problems import Problem
 from dipgp.observations import Observation
 from dipgp.progress import Report
 
-# Of the covariances that the noise is estimated by: it hardly depends on them.
+# Of the covariances whose evidence is asked where there are few differences.
 DEPTHS, SIGMAS = (1, 4, 16), (0.5, 1.0, 2.0, 4.0)
+FEWEST_DIFFERENCES = 100
+# Of large pictures some rows do.
+MOST_PIXELS = 2**22
+# Standard deviation of the differences of unit noise, and median of the absolute value
+# of a unit normal variable.
+_GAIN, _MEDIAN = 6.0, 0.6745
 
 
 def estimate(problem: Problem, report: Report) -> float:
     """Standard deviation of the noise in a picture, where white is 1.
+
+    By second differences; by the evidence where hardly any can be taken.
 
     Args:
       problem: the picture's; noise that was told is given back as it is.
@@ -29,13 +51,16 @@ def estimate(problem: Problem, report: Report) -> float:
     observation = problem.observation
     if problem.noise_known:
         return float(jnp.max(observation.noise_std * observation.mask))
-    candidates = [
-        kernels.plain_network(*pair) for pair in itertools.product(DEPTHS, SIGMAS)
-    ]
-    found = gp.select(
-        candidates, brightness(observation), True, report, through=problem.through
+    bright = brightness(observation)
+    found = by_differences(
+        np.asarray(bright.values)[:, :, 0], usable=_unclipped(observation)
     )
-    return max(found.noise_std, problem.least_noise_std)
+    if found is None:
+        pairs = itertools.product(DEPTHS, SIGMAS)
+        candidates = [kernels.plain_network(*pair) for pair in pairs]
+        selection = gp.select(candidates, bright, True, report, through=problem.through)
+        found = selection.noise_std
+    return max(found, problem.least_noise_std)
 
 
 def brightness(observation: Observation) -> Observation:
@@ -48,3 +73,30 @@ def brightness(observation: Observation) -> Observation:
     direction = channels.rotation[:, jnp.argmax(channels.variances)]
     values = jnp.matmul(observation.values, direction, precision="highest")
     return observation._replace(values=values[:, :, None])
+
+
+def by_differences(values: np.ndarray, usable: np.ndarray) -> float | None:
+    """Standard deviation of the noise in a channel; None where too little is usable.
+
+    Args:
+      values: (H, W).
+      usable: (H, W), true where there is the noise's own value.
+    """
+    height, width = values.shape
+    step = math.ceil(height * width / MOST_PIXELS)
+    rows = [slice(first, height - 2 + first, step) for first in range(3)]
+    upper, middle, lower = (values[row] for row in rows)
+    down = upper - 2 * middle + lower
+    differences = down[:, :-2] - 2 * down[:, 1:-1] + down[:, 2:]
+    three = usable[rows[0]] & usable[rows[1]] & usable[rows[2]]
+    whole = three[:, :-2] & three[:, 1:-1] & three[:, 2:]
+    if np.count_nonzero(whole) < FEWEST_DIFFERENCES:
+        return None
+    return float(np.median(np.abs(differences[whole]))) / (_MEDIAN * _GAIN)
+
+
+def _unclipped(observation: Observation) -> np.ndarray:
+    """(H, W), true where a pixel is seen and no colour is black or white."""
+    values = np.asarray(observation.values)
+    inside = ((values > 0) & (values < 1)).all(axis=2)
+    return inside & (np.asarray(observation.mask) != 0)

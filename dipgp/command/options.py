@@ -60,7 +60,9 @@ examples:
   dipgp denoise dusk.jpg -o clean.png --noise=12
   dipgp denoise dusk.jpg -o clean.jpg --std=std.png
 
-Too smooth? Tell less noise than the estimate in the last line. Still noisy? Tell more.
+Too smooth? Tell less noise than the estimate in the last line: fine texture everywhere
+counts as noise. Still noisy? Tell more: JPEG of low quality hides noise from the
+estimate.
 """,
     ),
     "inpaint": (
