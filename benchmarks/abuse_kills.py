@@ -15,6 +15,8 @@ from benchmarks.abuse_trials import Row, Trial, row
 
 # No run under test takes longer, even beside others.
 _PATIENCE = 300.0
+# Failures of one case, after which no more are looked for.
+_TOLD = 3
 
 
 def trials(cases: Sequence[Case], kills: int, folder: Path) -> list[Trial]:
@@ -80,18 +82,20 @@ def kill(case: Case, count: int, folder: Path, random: np.random.Generator) -> R
         if status is None:
             run.signal(signal.SIGKILL)
             status = run.wait()  # which may have ended by itself just then
-        if status == -signal.SIGKILL:
+        if status == -signal.SIGKILL and killed < count:
             killed += 1
             in_advance += bool(_written(cut))
             continue
         ended += 1
-        if status != 0:
+        if status == -signal.SIGKILL:
+            failures.append(f"went on for {_PATIENCE:.0f} s: {run.said()}")
+        elif status != 0:
             failures.append(f"exit status {status}: {run.said()}")
         elif changed := abuse_runs.differences(whole, cut):
             failures.append(f"another result than undisturbed in {changed}")
         elif hidden := abuse_runs.left_behind(cut):
             failures.append(f"left behind: {hidden}")
-        if killed >= count:
+        if killed >= count or len(failures) >= _TOLD:
             break
         cut = folder / f"cut-{ended}"
     told = (

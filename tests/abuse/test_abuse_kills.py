@@ -1,5 +1,6 @@
 """Processes that are killed without warning, in small."""
 
+import itertools
 import os
 import signal
 import subprocess
@@ -46,6 +47,56 @@ def test_a_writer_of_checkpoints_killed_at_any_moment_leaves_a_sound_one(tmp_pat
         assert not found.warnings
         np.testing.assert_array_equal(found.state["weights"], found.step)
         last = found.step
+
+
+class TestFakeRuns:
+    """The count of kills, with runs that end as they are told."""
+
+    @pytest.fixture
+    def kill(self, tmp_path, monkeypatch):
+        def with_endings(endings, count):
+            endings = iter(endings)
+
+            class Run:
+                def __init__(self, *_):
+                    self.status = next(endings)
+
+                def wait(self, seconds=None):
+                    return self.status
+
+                def signal(self, number):
+                    self.status = -number
+
+                def said(self):
+                    return "sorry"
+
+            monkeypatch.setattr(abuse_kills, "Run", Run)
+            # News are waited for until they come.
+            monkeypatch.setattr(abuse_kills, "_wait_for_news", lambda *_: None)
+            case = abuse_runs.Case("module", "methods", ())
+            random = np.random.default_rng(0)
+            return abuse_kills.kill(case, count, tmp_path / "runs", random)
+
+        return with_endings
+
+    def test_runs_are_killed_until_there_were_enough(self, kill):
+        row = kill([0, 0, None, 0, None, None, 0], 3)
+        assert (row["times"], row["failures"]) == (3, [])
+        assert "2 runs ended" in row["outcome"]
+
+    def test_what_fails_undisturbed_is_not_tried(self, kill):
+        row = kill([0, 2], 3)
+        assert row["times"] == 0
+        assert row["failures"] == ["undisturbed: exit status 2: sorry"]
+
+    def test_what_fails_again_and_again_comes_to_an_end(self, kill):
+        row = kill(itertools.chain([0, 0], itertools.repeat(1)), 3)
+        assert row["failures"] == ["exit status 1: sorry"] * 3
+
+    def test_what_never_ends_is_a_failure(self, kill):
+        row = kill([0, 0, None, None], 1)
+        assert row["times"] == 1
+        assert row["failures"] == ["went on for 300 s: sorry"]
 
 
 @pytest.fixture
