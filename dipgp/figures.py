@@ -377,16 +377,18 @@ def _draw_plot(axis: Axes, plot: Plot) -> None:
     named = set()
     for curve in plot.curves:
         _check_lengths(curve.x, y=curve.y, error=curve.error)
-        if curve.error is not None and np.any(np.asarray(curve.error) < 0):
+        # Of unsigned numbers matplotlib takes the negative ones as well.
+        error = None if curve.error is None else np.asarray(curve.error, float)
+        if error is not None and np.any(error < 0):
             raise ValueError("error: expected half lengths of at least 0, got less")
         colour = f"C{labels.index(curve.label)}"
         label = None if curve.label in named else curve.label
         named.add(curve.label)
-        if curve.error is not None:
+        if error is not None:
             axis.errorbar(
                 curve.x,
                 curve.y,
-                curve.error,
+                error,
                 color=colour,
                 fmt="s" if curve.dashed else "o",
                 fillstyle="none" if curve.dashed else "full",

@@ -224,6 +224,14 @@ class TestPlots:
         assert (linear.get_xscale(), linear.get_yscale()) == ("linear", "linear")
         assert (logarithmic.get_xscale(), logarithmic.get_yscale()) == ("log", "log")
 
+    def test_error_bars_may_be_unsigned(self):
+        x = np.arange(3, dtype=np.uint8)
+        curve = figures.Curve("a", x, x, error=x)
+        (axis,) = figures.plots([[figures.Plot("title", [curve], ("x", "y"))]]).axes
+        (bars,) = axis.collections
+        heights = [np.ptp(segment[:, 1]) for segment in bars.get_segments()]
+        np.testing.assert_allclose(heights, [0, 2, 4])
+
     def test_labels_are_text(self):
         curve = figures.Curve({}, np.arange(2.0), np.arange(2.0))
         with pytest.raises(TypeError, match="label: expected text"):

@@ -48,7 +48,8 @@ def condition_features(
       The posterior at all N points.
 
     Raises:
-      ValueError: on shapes that do not fit together, or a point that is not there.
+      ValueError: on shapes that do not fit together, a point that is not there, or
+        noise that is not positive, or so weak that its inverse's square is no number.
     """
     given = {"features": features, "values": values, "observed": observed}
     for name, array in {**given, "noise_std": noise_std}.items():
@@ -60,6 +61,7 @@ def condition_features(
             f"got {features.dtype} of shape {features.shape}"
         )
     numerics.check_finite("features", features)
+    numerics.check_positive("noise_std", noise_std)
     # Before JAX, which may not hold them.
     numerics.check_indices("observed", observed, len(features))
     observed, noise_std = jnp.asarray(observed), jnp.asarray(noise_std)
@@ -70,6 +72,11 @@ def condition_features(
     seen, whitened = features[observed] / noise, values.reshape(len(values), -1) / noise
     volume = whitened.shape[1] * jnp.sum(jnp.log(noise))
     evidence = _log_density(seen, whitened) - volume
+    if not numerics.is_traced(evidence) and not jnp.isfinite(evidence):
+        raise ValueError(
+            "noise_std: expected more of it beside features and values of this size, "
+            f"got {numerics.brief(noise_std)}"
+        )
     if features.shape[1] >= observed.size:
         covariance = _dot(features, features.T)
         posterior = condition_matrix(covariance, values, observed, noise_std)
