@@ -214,6 +214,17 @@ PARTS = (
         None,
     ),
     Part(
+        "import_time",
+        "All rooms but figures take less than a second beyond JAX's own import.",
+        ("--import_turns=2",),
+        named_bars(
+            "Processor seconds of an import beyond JAX's own",
+            ("import",),
+            "beyond jax [s]",
+            reference=1.0,
+        ),
+    ),
+    Part(
         "abuse",
         "What is mistreated ends in a sentence, never in half a file: failures.",
         ("--parts=damage,inputs", "--damaged=20", "--bad_inputs=50"),

@@ -278,6 +278,18 @@ def test_depth_scales_the_tangents_of_a_linear_network(x64):
     )
 
 
+def test_each_layer_adds_its_weights_and_biases_once(x64):
+    layers = [
+        Convolution(4, weight_variance=2.0, bias_variance=0.3),
+        Convolution(1, weight_variance=1.5, bias_variance=0.2),
+    ]
+    hidden = 2 * np.asarray(smooth()(LAGS)) + 0.3
+    # The last layer's own covariance, and what the first one's becomes by its weights.
+    expected = (1.5 * hidden + 0.2) + 1.5 * hidden
+    found = kernels.ntk(network(*layers), smooth())(LAGS)
+    np.testing.assert_allclose(found, expected, rtol=1e-13)
+
+
 def test_the_input_is_white_noise_unless_said_otherwise():
     found = kernels.ntk(conv_net(2))(LAGS)
     expected = kernels.ntk(conv_net(2), kernels.white())(LAGS)
