@@ -6,7 +6,7 @@ miss the fast path there. Here all convolutions are written in the layout of the
 path, as forward ones with explicit padding and without strides. That path copies
 windows and multiplies matrices, which is fast as long as what one matrix is multiplied
 by stays in the cache: the gradient of the kernel, where this is a whole image, goes by
-strips of it.
+strips of it. Convolutions of many channels and pixels are left to `winograd_on_cpu`.
 
 All arrays are those of one image: x (h, w, C) that has its border already, kernel
 (k, l, C, O), and the slope of what comes out, (H, W, O).
@@ -20,6 +20,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from dipgp import numerics
+from dipgp.networks import winograd_on_cpu
 
 Array = jax.Array
 Strides = tuple[int, int]
@@ -35,6 +36,8 @@ def correlate(x: Array, kernel: Array, strides: Strides) -> Array:
     x, kernel = _remove_strides(x, kernel, strides)
     if kernel.shape[:2] == (1, 1):
         return (x.reshape(-1, x.shape[-1]) @ kernel[0, 0]).reshape(*x.shape[:2], -1)
+    if winograd_on_cpu.is_faster(kernel.shape, *_output_size(x, kernel, (1, 1))):
+        return winograd_on_cpu.correlate(x, kernel)
     # With a border XLA takes its fast path; what the border adds is cut off.
     border = [(0, int(taps > 1)) for taps in kernel.shape[:2]]
     y = lax.conv_general_dilated(
@@ -63,9 +66,13 @@ def _gradient_without_strides(
         pixels, slopes = x.reshape(-1, channels), slope.reshape(-1, filters)
         of_x = (slopes @ kernel[0, 0].T).reshape(x.shape)
         return of_x, (pixels.T @ slopes).reshape(kernel.shape)
+    adjoint = jnp.transpose(kernel[::-1, ::-1], (0, 1, 3, 2))
+    if winograd_on_cpu.is_faster(kernel.shape, *slope.shape[:2]):
+        of_x = winograd_on_cpu.correlate(slope, adjoint, border=rows - 1)
+        return of_x, winograd_on_cpu.gradient_of_kernel(x, slope)
     of_x = lax.conv_general_dilated(
         slope[None],
-        jnp.transpose(kernel[::-1, ::-1], (0, 1, 3, 2)),
+        adjoint,
         (1, 1),
         [(rows - 1, rows - 1), (columns - 1, columns - 1)],
         dimension_numbers=LAYOUT,
