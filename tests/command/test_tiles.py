@@ -157,23 +157,39 @@ def test_a_picture_is_cut_alike_whatever_goes_on_beside_it(
     np.testing.assert_array_equal(*pictures)
 
 
-def test_memory_is_bounded_by_tiles_and_arrays(tmp_path, truth, monkeypatch):
-    monkeypatch.setattr(memory, "available", lambda: np.inf)
+@pytest.fixture
+def sized(tmp_path, truth):
+    """Makes problems of large pictures, without their memory."""
     save(tmp_path / "in.png", truth)
     order = options.parse(["denoise", str(tmp_path / "in.png"), "-o", "out.png"])
     problem = problems.pose(order, read(tmp_path / "in.png"), None)
 
-    def needed(size):
+    def make(size, **more):
         ones = np.broadcast_to(np.float32(1), (size, size))
-        seen = Observation(
-            np.broadcast_to(np.float32(0.5), (size, size, 3)), ones, ones
-        )
         whole, shape = slice(0, size), (size, size, 3)
-        large = dataclasses.replace(
-            problem, observation=seen, shape=shape, inner=(whole, whole)
+        seen = Observation(np.broadcast_to(np.float32(0.5), shape), ones, ones)
+        return dataclasses.replace(
+            problem, observation=seen, shape=shape, inner=(whole, whole), **more
         )
-        arrays = memory.of_arrays(3 * size**2, 3 * size**2, std=False)
-        return process.announce(large, std=False) - arrays
 
-    assert needed(6000) == pytest.approx(needed(3000), rel=0.2)
-    assert needed(6000) < 1.2e9
+    return make
+
+
+def test_memory_is_bounded_by_tiles_and_arrays(sized, monkeypatch):
+    monkeypatch.setattr(memory, "available", lambda: np.inf)
+
+    def beside_arrays(size):
+        arrays = memory.of_arrays(3 * size**2, 3 * size**2, std=False)
+        return process.announce(sized(size), std=False) - arrays
+
+    assert beside_arrays(6000) == pytest.approx(beside_arrays(3000), rel=0.2)
+    assert beside_arrays(6000) < 1.2e9
+
+
+def test_holes_that_are_too_wide_are_refused(sized, monkeypatch):
+    monkeypatch.setattr(memory, "available", lambda: 2e9)
+    process.announce(sized(3000, hole=20.0), std=False)
+    with pytest.raises(
+        ValueError, match=r"with holes 1400 pixels wide, .* smaller hole"
+    ):
+        process.announce(sized(3000, hole=700.0), std=False)
