@@ -69,7 +69,8 @@ def noise_is_weak(observation: Observation, tori: Torus, tolerance: float) -> bo
     rounding = ROUNDINGS * jnp.finfo(tori.spectrum.dtype).eps / 2
     pixels = jnp.sum(observation.mask)
     least = rounding * (variance / weakest) * jnp.sqrt(pixels)
-    return bool((least > tolerance * error_unit(pixels, seen.size)) & rough)
+    hidden = least > tolerance * error_unit(pixels, seen.size)
+    return bool(hidden & rough)
 
 
 def error_unit(seen: Array, unknowns: int) -> Array:

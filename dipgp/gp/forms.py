@@ -1,6 +1,6 @@
 """Which of the iterative forms solves for a posterior mean, and how far.
 
-The one place that decides; what each of them takes is told in `dipgp.gp.posterior`.
+The one place that decides; the forms are told in `dipgp.gp.posterior`.
 """
 
 from collections.abc import Mapping
@@ -45,7 +45,7 @@ def choose(
     """
     if through is not None:
         return "weights" if is_stationary(through) else "field"
-    if numerics.is_traced((observation, tori)):
+    if numerics.is_traced((observation.mask, observation.noise_std, tori)):
         return "weights"
     mask = np.asarray(observation.mask)
     if bool(mask.all()) or not gaps_are_narrow(mask, WIDEST_GAP):
