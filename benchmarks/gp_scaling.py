@@ -12,7 +12,7 @@ Solver, FFTs and Cholesky are timed one after the other in one process.
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -169,14 +169,13 @@ def planned_memory(system: System) -> float:
 
 def peak_memory(size: int, colour: bool = False) -> float:
     """Of a fresh process that conditions one image, above that of JAX alone, in MiB."""
-    with_image, alone = (
-        timing.peak_memory_mib(
-            "benchmarks.gp_scaling",
-            [f"--memory_of={side}", f"--memory_in_colour={colour}"],
-        )
-        for side in (size, 0)
-    )
-    return max(with_image - alone, 0.0)
+    return max(_peak(size, colour) - _peak(0, False), 0.0)
+
+
+@functools.cache
+def _peak(size: int, colour: bool) -> float:
+    arguments = [f"--memory_of={size}", f"--memory_in_colour={colour}"]
+    return timing.peak_memory_mib("benchmarks.gp_scaling", arguments)
 
 
 def measure_dense(sizes: Sequence[int], repeats: int) -> dict[int, tuple[int, float]]:
@@ -190,7 +189,9 @@ def measure_dense(sizes: Sequence[int], repeats: int) -> dict[int, tuple[int, fl
     return measured
 
 
-def seconds_by_cubic_law(pixels: int, measured: dict[int, tuple[int, float]]) -> float:
+def seconds_by_cubic_law(
+    pixels: int, measured: Mapping[int, tuple[int, float]]
+) -> float:
     """Extrapolates dense solves with t = c n^3 from the largest that was timed.
 
     Smaller ones spend a larger share on overhead and would only add to c.
@@ -235,35 +236,52 @@ def run(
       The report as Markdown.
     """
     measured = measure_dense(dense_sizes, repeats)
-    rows = []
-    for size in sizes:
-        row = measure_solver(size, repeats)
-        if size in measured:
-            by_cholesky, source = measured[size][1], "measured"
-        else:
-            observed = int(problem(size).mask.sum())
-            by_cholesky, source = seconds_by_cubic_law(observed, measured), "cubic law"
-        row |= {
-            "dense [s]": by_cholesky,
-            "dense by": source,
-            "dense [GiB]": dense.memory_gib(size**2 // 2, np.float32),
-            "times faster": by_cholesky / _number(row["condition [s]"]),
-        }
-        rows.append(row)
+    rows: list[dict[str, object]] = []
+    for size, colour in [
+        *((size, False) for size in sizes),
+        *((size, True) for size in colour_sizes),
+    ]:
+        row = measure_solver(size, repeats, colour)
+        beside = _beside_dense(size, row, measured)
+        rows.append(row | (dict.fromkeys(beside) if colour else beside))
+        # After each, so that what is done is kept.
+        told = _report(sizes, rows, measured, folder)
+    return told
+
+
+def _beside_dense(
+    size: int, row: Mapping[str, object], measured: Mapping[int, tuple[int, float]]
+) -> dict[str, object]:
+    """What Cholesky takes for the image of a row."""
+    if size in measured:
+        by_cholesky, source = measured[size][1], "measured"
+    else:
+        observed = int(problem(size).mask.sum())
+        by_cholesky, source = seconds_by_cubic_law(observed, measured), "cubic law"
+    return {
+        "dense [s]": by_cholesky,
+        "dense by": source,
+        "dense [GiB]": dense.memory_gib(size**2 // 2, np.float32),
+        "times faster": by_cholesky / _number(row["condition [s]"]),
+    }
+
+
+def _report(
+    sizes: Sequence[int],
+    rows: Sequence[Mapping[str, object]],
+    measured: Mapping[int, tuple[int, float]],
+    folder: Path,
+) -> str:
+    """Writes what is there so far; rows in colour come behind those of all sizes."""
     pairs = [
         (size, _number(row["condition [s]"]))
-        for size, row in zip(sizes, rows, strict=True)
+        for size, row in zip(sizes, rows, strict=False)
         if size >= SMALLEST_OF_LAW
-    ]
-    beside_dense = ("dense [s]", "dense by", "dense [GiB]", "times faster")
-    rows += [
-        measure_solver(size, repeats, colour=True) | dict.fromkeys(beside_dense)
-        for size in colour_sizes
     ]
     law = Law(math.nan, math.nan)
     if len(pairs) > 1:
         law = power_law([size**2 for size, _ in pairs], [t for _, t in pairs])
-    largest = max(dense_sizes)
+    largest = max(measured)
     notes = [
         f"From {SMALLEST_OF_LAW}x{SMALLEST_OF_LAW} on, seconds in grey grow as pixels "
         "to the "

@@ -19,11 +19,18 @@ def test_loading_leaves_jax_as_it_was(neural_tangents):
 def test_where_the_package_is_absent_the_line_that_installs_it_is_told(monkeypatch):
     for name in parts_loaded():
         monkeypatch.delitem(sys.modules, name)
-    folders = [path for path in sys.path if not path.endswith("site-packages")]
-    monkeypatch.setattr(sys, "path", folders)
+    monkeypatch.setattr(sys, "meta_path", [Absent(), *sys.meta_path])
     with pytest.raises(ImportError, match=r"pip install --no-deps neural-tangents=="):
         oracle.load()
     assert not parts_loaded()
+
+
+class Absent:
+    """Finds that the package is not there, wherever it was installed."""
+
+    def find_spec(self, name, path, target=None):
+        if name.split(".")[0] == oracle.PACKAGE:
+            raise ModuleNotFoundError(name)
 
 
 def parts_loaded():
