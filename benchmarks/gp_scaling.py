@@ -49,6 +49,8 @@ MEMORY_IN_COLOUR = flags.DEFINE_bool(
 NOISE_STD = 0.01
 # Below this the overhead of calls shows in the times.
 SMALLEST_OF_LAW = 128
+# Arrays of fewer MiB are not seen in a process's peak.
+LEAST_ARRAY = 1.0
 # Arrays of this side weigh nothing beside what compiling takes.
 SMALL = 32
 MEBIBYTE = 2**20
@@ -133,7 +135,7 @@ def measure_solver(size: int, repeats: int, colour: bool = False) -> dict[str, o
     transforms = fourier_transforms(torus, PAIRS_A_STEP[form] * steps, channels)
     timed = timing.compare(run, transforms, repeats)
     array = channels * math.prod(torus) * found.mean.dtype.itemsize / MEBIBYTE
-    planned = planned_memory(found.system) / array
+    planned = planned_memory(found.system) / MEBIBYTE / array
     peak, small = peak_memory(size, colour), peak_memory(SMALL, colour)
     return {
         "pixels": "x".join(map(str, found.mean.shape)),
@@ -147,7 +149,7 @@ def measure_solver(size: int, repeats: int, colour: bool = False) -> dict[str, o
         "peak [MiB]": peak,
         "of a small image [MiB]": small,
         "array [MiB]": array,
-        "arrays": (peak - small) / array,
+        "arrays": (peak - small) / array if array >= LEAST_ARRAY else None,
         "arrays planned": planned,
     }
 

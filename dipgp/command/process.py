@@ -28,6 +28,8 @@ from dipgp.progress import Report
 # Root mean squares of misfits that do not show: beside the noise, and in the picture,
 # where white is 1.
 PART_OF_NOISE, INVISIBLE = 0.2, 0.02 / GREY_LEVELS
+# Errors in standard deviations of the posterior that no other picture shows.
+UNTOLD = 0.05
 # How far covariances reach in pixels, about, before they are chosen.
 USUAL_REACH = 42
 _REMEDY = "try a smaller picture, or a part of it"
@@ -114,8 +116,9 @@ def tolerances(problem: Problem, noise_std: float) -> dict[Form, float]:
     """What to stop at, by form of solver; the solver's own where none is told.
 
     The weights' residual is a misfit to what is seen, and no smaller than that of the
-    picture where it is seen as it is. For little noise 32 bits reach no other than a
-    part of it.
+    picture where it is seen as it is. The field's bounds errors in standard deviations
+    of the posterior, which are no larger than the noise where something is seen. For
+    little noise 32 bits reach no other than a part of it.
 
     Args:
       problem: the picture's.
@@ -125,7 +128,10 @@ def tolerances(problem: Problem, noise_std: float) -> dict[Form, float]:
     spread = float(np.std(np.asarray(values)[np.asarray(mask) != 0]))
     misfit = min(PART_OF_NOISE * noise_std, INVISIBLE)
     part = misfit / max(spread, noise_std)
-    return {"weights": max(part, TOLERANCES["weights"])}
+    return {
+        "weights": max(part, TOLERANCES["weights"]),
+        "field": min(max(INVISIBLE / noise_std, TOLERANCES["field"]), UNTOLD),
+    }
 
 
 def _by_tiles(

@@ -30,7 +30,24 @@ def test_a_misfit_may_be_as_large_as_does_not_show(tmp_path, noise_std, expected
     save(tmp_path / "in.png", image, bits=16)
     problem = posed(tmp_path / "in.png")
     found = process.tolerances(problem, noise_std)
-    assert found == {"weights": pytest.approx(expected, rel=1e-3)}
+    assert found["weights"] == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("noise_std", "expected"),
+    [
+        pytest.param(0.1, TOLERANCES["field"], id="the solver's own"),
+        pytest.param(0.5 / 255, 0.04, id="a part of a grey level"),
+        pytest.param(1e-6, 0.05, id="a part of the posterior's deviation"),
+    ],
+)
+def test_an_error_may_be_as_large_as_does_not_show(
+    tmp_path, truth, noise_std, expected
+):
+    save(tmp_path / "in.png", truth)
+    problem = posed(tmp_path / "in.png")
+    found = process.tolerances(problem, noise_std)
+    assert found["field"] == pytest.approx(expected, rel=1e-3)
 
 
 @pytest.mark.parametrize(
