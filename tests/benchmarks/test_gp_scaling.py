@@ -63,6 +63,6 @@ def test_a_run_at_toy_size_writes_its_report(tmp_path):
         # With one turn the median ratio is that of the medians.
         assert row["over FFTs"] == row["condition [s]"] / row["its FFTs [s]"]
         # What is given and made, and five of the iteration's own.
-        assert 7 < row["arrays planned"] < 70
+        assert 7 < row["arrays planned"] < 1000
     for row in (small, large):
         assert row["times faster"] == row["dense [s]"] / row["condition [s]"]
