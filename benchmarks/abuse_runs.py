@@ -23,10 +23,8 @@ _IDLE = (
     "fingerprint",
     "iterations_a_second",
     "output_dir",
-    "process_seconds",
     "resume",
     "running",
-    "seconds",
 )
 _RESULTS = (".png", ".npz", ".csv", ".json")
 
@@ -249,7 +247,9 @@ def left_behind(folder: Path) -> list[str]:
 def _timeless(record: object) -> object:
     if isinstance(record, dict):
         return {
-            key: _timeless(value) for key, value in record.items() if key not in _IDLE
+            key: _timeless(value)
+            for key, value in record.items()
+            if key not in _IDLE and not key.endswith("seconds")
         }
     if isinstance(record, list):
         return [_timeless(value) for value in record]
