@@ -214,6 +214,17 @@ PARTS = (
         None,
     ),
     Part(
+        "noise_estimates",
+        "Second differences find the noise of a photograph.",
+        ("--noise_pictures=coffee,moon", "--noise_levels=5,25", "--noise_largest=128"),
+        named_bars(
+            "Estimates by differences, where 25 grey levels were added",
+            ("picture",),
+            "25: differences",
+            reference=25.0,
+        ),
+    ),
+    Part(
         "import_time",
         "All rooms but figures take less than a second beyond JAX's own import.",
         ("--import_turns=2",),
