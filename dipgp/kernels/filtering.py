@@ -29,6 +29,8 @@ from dipgp.kernels.stencils import Stencil, filtered_moments, last_axis
 
 # Relative to the largest product; smaller ones are rounding.
 SMALLEST_PRODUCT = 1e-12
+# Taps, of which so many by so many products take a tenth of a second.
+MOST_DIRECT = 2**12
 
 
 @jax.tree_util.register_dataclass
@@ -56,7 +58,9 @@ class Filtered(Covariance):
                 f"filter's taps have, got {lags.shape}"
             )
         taps = np.reshape(self.taps, self.shape)
-        autocorrelation = scipy.signal.correlate(taps, taps, method="direct")
+        # Direct sums are exact to the last digit, and take hours for wide blurs.
+        method = "direct" if taps.size <= MOST_DIRECT else "fft"
+        autocorrelation = scipy.signal.correlate(taps, taps, method=method)
         terms = [
             [self._stencil(weights) for weights in product]
             for product in _products(autocorrelation)

@@ -59,8 +59,18 @@ class Covariance:
         raise NotImplementedError(f"{type(self).__name__} has no moments")
 
     def moments(self, lags: Lags) -> Moments:
-        """Variance, sill and variogram; `lags` as `as_lags` returns them."""
-        return Evaluation()(self, lags)
+        """Variance, sill and variogram; `lags` as `as_lags` returns them.
+
+        Raises:
+          ValueError: of more layers than Python can nest, some hundreds.
+        """
+        try:
+            return Evaluation()(self, lags)
+        except RecursionError as error:
+            raise ValueError(
+                "covariance: expected at most some 300 layers, one within the other, "
+                "got more than Python can nest"
+            ) from error
 
     def __call__(self, lags: jax.typing.ArrayLike) -> Array:
         """K at each lag.

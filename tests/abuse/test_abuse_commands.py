@@ -24,7 +24,7 @@ def test_every_binary_and_every_restoration_of_the_command_are_among_them(lines)
 def test_every_argument_may_be_broken_and_draws_are_the_same_again(lines):
     drawn = abuse_inputs.drawn(abuse_commands.bad_lines(lines), 400, 0)
     assert drawn == abuse_inputs.drawn(abuse_commands.bad_lines(lines), 400, 0)
-    assert len({bad[:2] for bad in drawn}) > 80
+    assert len({bad[:2] for bad in drawn}) > 50
     assert {bad.case for bad in drawn} == set(range(len(lines)))
 
 

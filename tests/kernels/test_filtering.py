@@ -87,3 +87,11 @@ def test_bad_filters_are_named(taps, stride, message):
 def test_lags_have_the_axes_of_the_taps():
     with pytest.raises(ValueError, match=r"lags: expected shape \(\.\.\., 2\)"):
         kernels.filtered(PRIOR, CROOKED)(np.zeros((3, 1)))
+
+
+def test_wide_filters_are_those_of_direct_sums(x64, monkeypatch):
+    taps = np.ones((5, 7)) / 35
+    lags = np.array([[0, 0], [3, -2], [6, 6]])
+    expected = kernels.filtered(PRIOR, taps)(lags)
+    monkeypatch.setattr("dipgp.kernels.filtering.MOST_DIRECT", 0)
+    np.testing.assert_allclose(kernels.filtered(PRIOR, taps)(lags), expected, 1e-12)

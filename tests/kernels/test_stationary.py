@@ -335,3 +335,11 @@ def test_a_covariance_without_moments_says_so():
 
     with pytest.raises(NotImplementedError, match="Empty has no moments"):
         Empty()(np.zeros((3, 2)))
+
+
+def test_more_layers_than_python_can_nest_are_refused():
+    covariance = kernels.gaussian(2.0)
+    for _ in range(2000):
+        covariance = kernels.relu(covariance)
+    with pytest.raises(ValueError, match="at most some 300 layers"):
+        covariance(np.zeros((1, 2)))
