@@ -13,7 +13,7 @@ out, and named.
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import jax
@@ -100,7 +100,7 @@ def run(
     rows: list[dict[str, object]] = []
     off: dict[float, list[dict[str, float]]] = {level: [] for level in levels}
     absent: list[str] = []
-    told = _report(rows, absent, folder)
+    told = _report(rows, "", absent, folder)
     for name in names:
         picture = crop(name, largest)
         if picture is None:
@@ -113,22 +113,29 @@ def run(
                 row[f"{level:g}: {rule}"] = round(value, 2)
             off[level].append({rule: abs(v - level) for rule, v in found.items()})
         rows.append(row)
-        mean: dict[str, object] = {"picture": "mean distance from what was added"}
-        for level, each in off.items():
-            for rule in each[0]:
-                mean[f"{level:g}: {rule}"] = round(
-                    float(np.mean([one[rule] for one in each])), 2
-                )
-        told = _report([*rows, mean], absent, folder)
+        told = _report(rows, _means(off), absent, folder)
     return told
 
 
-def _report(rows: Sequence[dict[str, object]], absent: list[str], folder: Path) -> str:
+def _means(off: Mapping[float, Sequence[Mapping[str, float]]]) -> str:
+    """How far each rule is off on average, level by level."""
+    told = [
+        f"{np.mean([one[rule] for one in each]):.2f} of {level:g} by {rule}"
+        for level, each in off.items()
+        for rule in each[0]
+    ]
+    return f"On average estimates are off by {', '.join(told)}."
+
+
+def _report(
+    rows: Sequence[dict[str, object]], means: str, absent: list[str], folder: Path
+) -> str:
     notes = [
+        *([means] if means else []),
         "Columns: grey levels of noise that were added before clipping and rounding, "
         "and the rule. Both look at brightness, the direction in which colours vary "
         "most; differences leave out clipped pixels. The command takes differences, "
-        "and the evidence where there are next to none."
+        "and the evidence where there are next to none.",
     ]
     if absent:
         notes.append(f"Not there without a download: {', '.join(absent)}.")
