@@ -97,7 +97,9 @@ def run_part(part: Part, data: str | None, minutes: float, folder: Path) -> Outc
         trouble = _call([*command, f"--results_dir={name}"], 60 * minutes)
         seconds = time.perf_counter() - begun
         when = f"{datetime.date.today().isoformat()}, commit {timing.commit()}"
-        outcome = Outcome(part, given, seconds, trouble, when=when)
+        # The page tells the file's name, not where it lies on this machine.
+        named = (f"--{part.data}={Path(data).name}",) if data and part.data else ()
+        outcome = Outcome(part, part.flags + named, seconds, trouble, when=when)
         try:
             record = json.loads((results / f"{part.name}.json").read_text())
             outcome = outcome._replace(rows=record["rows"])

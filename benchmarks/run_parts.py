@@ -246,6 +246,7 @@ PARTS = (
         "The paper's own comparison: PSNR of covariances and of networks.",
         (
             "--kernel_widths=",
+            "--kernel_networks=1",
             "--descent_widths=16",
             "--descent_iterations=50",
             "--descent_runs=1",
