@@ -36,6 +36,8 @@ METHODS = {
 }
 
 GREY_LEVELS = 255.0
+# More covariances than Python can nest lie beyond.
+MOST_LAYERS = 200
 DEFAULT_IMAGE = "astronaut"
 
 IMAGE = flags.DEFINE_multi_string(
@@ -210,7 +212,8 @@ def gp_options(default_noise_std: float | None = None) -> GPOptions:
         accepted = flag.value is None or 0 < flag.value < math.inf
         require(accepted, flag.name, flag.value, "a positive number")
     depth, tolerance = DEPTH.value, TOLERANCE.value
-    require(depth is None or depth > 0, "depth", depth, "a positive number of layers")
+    accepted = depth is None or 0 < depth <= MOST_LAYERS
+    require(accepted, "depth", depth, f"from 1 to {MOST_LAYERS} layers")
     accepted = tolerance is None or 0 < tolerance < 1
     require(accepted, "tolerance", tolerance, "a number between 0 and 1")
     default = added_noise_std()

@@ -163,8 +163,11 @@ def _prepare(config: DeblurConfig, image: np.ndarray) -> image_tasks.Problem:
     else:
         blurred = np.asarray(blur(jnp.asarray(image)))
         wide, least = max(np.shape(blur.kernel)), min(image.shape[:2])
-        expected = f"one no wider than the picture's {least} pixels"
-        require(wide <= least, BLUR.name, f"one of {wide}", expected)
+        if wide > least:
+            raise common.UserError(
+                f"--{BLUR_STD.name}, --{BLUR_LENGTH.name}: expected a blur no wider "
+                f"than the picture's {least} pixels, got one of {wide}"
+            )
         added = config.noise_to_add(DEFAULT_NOISE_STD)
         seen = noise.add(jax.random.key(config.seed), blurred, added)
         shape, truth = image.shape, image

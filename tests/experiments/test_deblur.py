@@ -139,7 +139,7 @@ def test_the_process_undoes_most_of_the_blur(config, tmp_path):
             ["--blur=motion", "--blur_length=-1"],
             "--blur_length=-1.0: expected a positive number of pixels",
         ),
-        (["--blur_std=9"], "--blur=one of 73: expected one no wider than"),
+        (["--blur_std=9"], "--blur_std, --blur_length: expected a blur no wider than"),
         (["--blur_std=9", "--boundary=valid"], "shape: expected images no smaller"),
         ([f"--{super_resolve.FACTOR.name}=2"], "--factor=2: expected no such flag"),
         (["--method=sgd", "--sigma=2"], "--sigma=2.0: expected no such flag without"),
