@@ -142,6 +142,7 @@ class TestGPOptions:
             *((name, value) for name in ("sigma", "amplitude", "lengthscale")
               for value in ("nan", "inf", "0", "-1")),
             ("depth", "0"),
+            ("depth", "201"),
             ("tolerance", "0"),
             ("tolerance", "1"),
             ("tolerance", "nan"),
