@@ -244,8 +244,10 @@ def run(
         *((size, True) for size in colour_sizes),
     ]:
         row = measure_solver(size, repeats, colour)
-        beside = _beside_dense(size, row, measured)
-        rows.append(row | (dict.fromkeys(beside) if colour else beside))
+        if not colour:
+            row |= _beside_dense(size, row, measured)
+        # In colour nothing is factorised: columns of the rows before stay empty.
+        rows.append(dict.fromkeys(rows[0] if rows else ()) | row)
         # After each, so that what is done is kept.
         told = _report(sizes, rows, measured, folder)
     return told
