@@ -37,6 +37,20 @@ def x64() -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def compilation_cache_kept() -> Iterator[None]:
+    """Takes back what a main tells JAX of compiled programs, for the whole process."""
+    names = (
+        "jax_enable_compilation_cache",
+        "jax_compilation_cache_dir",
+        "jax_persistent_cache_min_compile_time_secs",
+    )
+    before = {name: jax.config.values[name] for name in names}
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)
+
+
 @pytest.fixture(scope="session")
 def neural_tangents():
     """The oracle of infinite networks, where it is installed."""

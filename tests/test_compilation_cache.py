@@ -8,18 +8,11 @@ from dipgp import compilation_cache
 
 
 @pytest.fixture
-def folder(monkeypatch, tmp_path):
+def folder(monkeypatch, tmp_path, compilation_cache_kept):
     """What JAX is told, from a fresh start in a home of its own."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    names = (
-        "jax_compilation_cache_dir",
-        "jax_persistent_cache_min_compile_time_secs",
-    )
-    before = {name: jax.config.values[name] for name in names}
     jax.config.update("jax_compilation_cache_dir", None)
-    yield lambda: jax.config.values["jax_compilation_cache_dir"]
-    for name, value in before.items():
-        jax.config.update(name, value)
+    return lambda: jax.config.values["jax_compilation_cache_dir"]
 
 
 @pytest.fixture

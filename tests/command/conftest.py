@@ -1,6 +1,5 @@
 import sys
 
-import jax
 import numpy as np
 import pytest
 import scipy.ndimage
@@ -17,17 +16,9 @@ def few_covariances(monkeypatch):
 
 
 @pytest.fixture(autouse=True)
-def own_programs(monkeypatch, tmp_path):
-    """The command names a folder of compiled programs, for the whole process."""
+def own_programs(monkeypatch, tmp_path, compilation_cache_kept):
+    """The command names a folder of compiled programs, here one of each test's own."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
-    names = (
-        "jax_compilation_cache_dir",
-        "jax_persistent_cache_min_compile_time_secs",
-    )
-    before = {name: jax.config.values[name] for name in names}
-    yield
-    for name, value in before.items():
-        jax.config.update(name, value)
 
 
 @pytest.fixture(scope="session")

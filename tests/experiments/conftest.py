@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 
-import jax
 import numpy as np
 import pytest
 from absl import flags
@@ -14,7 +13,7 @@ from experiments.restoration import Restoration
 
 
 @pytest.fixture
-def binary() -> Iterator[Callable[..., object]]:
+def binary(compilation_cache_kept) -> Iterator[Callable[..., object]]:
     """Runs functions under a command line and gives the exit status."""
 
     def call(
@@ -25,16 +24,8 @@ def binary() -> Iterator[Callable[..., object]]:
             main(function, ["binary", *arguments])
         return stop.value.code
 
-    names = (
-        "jax_enable_compilation_cache",
-        "jax_compilation_cache_dir",
-        "jax_persistent_cache_min_compile_time_secs",
-    )
-    before = {name: getattr(jax.config, name) for name in names}
     yield call
     flags.FLAGS.unparse_flags()
-    for name, value in before.items():
-        jax.config.update(name, value)
 
 
 class Averaging:

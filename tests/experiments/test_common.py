@@ -65,7 +65,7 @@ class TestMain:
         assert binary(run) == 2
         assert capsys.readouterr() == ("", "Error: no bread left\n")
 
-    def test_mistakes_of_our_own_show_where_they_are(self):
+    def test_mistakes_of_our_own_show_where_they_are(self, compilation_cache_kept):
         def run():
             raise TypeError("a bug")
 
