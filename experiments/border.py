@@ -255,10 +255,11 @@ def _save_gaps(path: Path, gaps: Mapping[tuple[str, str], np.ndarray]) -> None:
     write_atomically(path, content.getvalue())
 
 
-def _main() -> int:
+def main() -> int:
+    """Runs under the flags."""
     run(config_from_flags())
     return 0
 
 
 if __name__ == "__main__":
-    common.main(_main)
+    common.main(main)

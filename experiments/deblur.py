@@ -211,7 +211,10 @@ def _wiener(seen: np.ndarray, kernel: np.ndarray, seed: int) -> np.ndarray:
     return np.stack(channels, axis=-1)
 
 
+def main() -> int:
+    """Runs under the flags."""
+    return image_tasks.exit_status(run(config_from_flags()))
+
+
 if __name__ == "__main__":
-    common.main(
-        processes.together(lambda: image_tasks.exit_status(run(config_from_flags())))
-    )
+    common.main(processes.together(main))

@@ -283,7 +283,10 @@ def _assess(
     }
 
 
+def main() -> int:
+    """Runs under the flags."""
+    return image_tasks.exit_status(run(config_from_flags()))
+
+
 if __name__ == "__main__":
-    common.main(
-        processes.together(lambda: image_tasks.exit_status(run(config_from_flags())))
-    )
+    common.main(processes.together(main))

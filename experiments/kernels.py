@@ -210,5 +210,10 @@ def _plots(done: list[Comparison]) -> list[list[Plot]]:
     return [above, below]
 
 
+def main() -> int:
+    """Runs under the flags."""
+    return 0 if run(config_from_flags())["agrees"] else 1
+
+
 if __name__ == "__main__":
-    common.main(lambda: 0 if run(config_from_flags())["agrees"] else 1)
+    common.main(main)

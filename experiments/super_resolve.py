@@ -232,7 +232,10 @@ def _blocks(small: np.ndarray, factor: int, shape: tuple[int, ...]) -> np.ndarra
     return np.repeat(rows, factor, axis=1)[:, : shape[1]]
 
 
+def main() -> int:
+    """Runs under the flags."""
+    return image_tasks.exit_status(run(config_from_flags()))
+
+
 if __name__ == "__main__":
-    common.main(
-        processes.together(lambda: image_tasks.exit_status(run(config_from_flags())))
-    )
+    common.main(processes.together(main))

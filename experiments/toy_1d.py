@@ -276,5 +276,10 @@ def _print_lines(result: Result, seconds: float) -> None:
         print(line, flush=True)
 
 
+def main() -> int:
+    """Runs under the flags."""
+    return 0 if run(config_from_flags())["converged"] else 1
+
+
 if __name__ == "__main__":
-    common.main(lambda: 0 if run(config_from_flags())["converged"] else 1)
+    common.main(main)

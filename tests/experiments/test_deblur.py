@@ -11,7 +11,6 @@ from dipgp.summaries import psnr
 from experiments import (
     deblur,
     gp_method,
-    image_tasks,
     super_resolve,
 )
 from experiments.gp_method import GPOptions
@@ -59,10 +58,6 @@ def asked(monkeypatch):
 
     monkeypatch.setattr(gp_method, "restore", restore)
     return requests
-
-
-def status():
-    return image_tasks.exit_status(deblur.run(deblur.config_from_flags()))
 
 
 def test_a_method_sees_the_blurred_picture_in_noise(asked, config, picture):
@@ -149,7 +144,7 @@ def test_bad_input_is_told_in_one_sentence(
     binary, picture, tmp_path, capsys, arguments, sentence
 ):
     common = [f"--image={picture}", f"--output_dir={tmp_path / 'run'}"]
-    assert binary(status, *common, *arguments) == 2
+    assert binary(deblur.main, *common, *arguments) == 2
     assert sentence in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
@@ -157,7 +152,7 @@ def test_bad_input_is_told_in_one_sentence(
 def test_the_flags_say_the_blur(binary, asked, picture, tmp_path):
     arguments = ["--blur=motion", "--blur_length=5", "--blur_angle=90"]
     folders = [f"--image={picture}", f"--output_dir={tmp_path / 'run'}"]
-    assert binary(status, *folders, *arguments, "--boundary=valid") == 0
+    assert binary(deblur.main, *folders, *arguments, "--boundary=valid") == 0
     (request,) = asked
     assert request.forward == motion_blur(5, 90, "valid")
     np.testing.assert_allclose(request.observation.noise_std, 0.01)

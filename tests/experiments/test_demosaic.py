@@ -9,7 +9,7 @@ import pytest
 from dipgp.images import add_noise, load_image, save_image
 from dipgp.observations import BayerMosaic
 from dipgp.summaries import psnr
-from experiments import demosaic, gp_method, image_tasks, interpolated_mosaic
+from experiments import demosaic, gp_method, interpolated_mosaic
 from experiments.gp_method import GPOptions
 from experiments.restoration import Restoration
 
@@ -62,10 +62,6 @@ def asked(monkeypatch):
 
     monkeypatch.setattr(gp_method, "restore", restore)
     return calls
-
-
-def status():
-    return image_tasks.exit_status(demosaic.run(demosaic.config_from_flags()))
 
 
 def test_a_method_sees_one_colour_a_pixel_in_noise(asked, config, picture):
@@ -126,7 +122,7 @@ def test_colours_without_regard_to_each_other_lack_that_detail(config, tmp_path)
 def test_networks_see_through_the_mosaic(binary, picture, tmp_path):
     folders = [f"--image={picture}", f"--output_dir={tmp_path / 'run'}"]
     settings = ["--method=sgd,psgld", "--preset=smoke"]
-    assert binary(status, *folders, *settings) == 0
+    assert binary(demosaic.main, *folders, *settings) == 0
     for method in ("sgd", "psgld"):
         text = (tmp_path / f"run/metrics_{method}.json").read_text()
         assert json.loads(text)["shape"] == [19, 22, 3]
@@ -149,21 +145,21 @@ def test_bad_input_is_told_in_one_sentence(
     binary, picture, tmp_path, capsys, arguments, sentence
 ):
     common = [f"--image={picture}", f"--output_dir={tmp_path / 'run'}"]
-    assert binary(status, *common, *arguments) == 2
+    assert binary(demosaic.main, *common, *arguments) == 2
     assert sentence in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 
 def test_a_grey_picture_has_no_colours_to_take(binary, raw, tmp_path, capsys):
     common = [f"--image={raw}", f"--output_dir={tmp_path / 'run'}"]
-    assert binary(status, *common) == 2
+    assert binary(demosaic.main, *common) == 2
     assert "expected a picture in colour, got a grey one" in capsys.readouterr().err
 
 
 def test_the_flags_say_mosaic_and_channels(binary, asked, picture, tmp_path):
     arguments = ["--pattern=bggr", "--channel_covariance=independent"]
     folders = [f"--image={picture}", f"--output_dir={tmp_path / 'run'}"]
-    assert binary(status, *folders, *arguments, "--noise_std=5.1") == 0
+    assert binary(demosaic.main, *folders, *arguments, "--noise_std=5.1") == 0
     ((request, options),) = asked
     assert request.forward == BayerMosaic("BGGR")
     assert options.independent_channels

@@ -16,10 +16,6 @@ def files(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def status():
-    return image_tasks.exit_status(denoise.run(denoise.config_from_flags()))
-
-
 @pytest.fixture
 def config(tmp_path, photographs):
     def make(**changes):
@@ -139,7 +135,7 @@ class TestBadInput:
     ):
         defaults = [f"--output_dir={tmp_path / 'run'}", f"--image={photographs[0]}"]
         arguments = argument.format(folder=tmp_path).split()
-        assert binary(status, *defaults, *arguments) == 2
+        assert binary(denoise.main, *defaults, *arguments) == 2
         out, err = capsys.readouterr()
         assert out == ""
         assert err.startswith(f"Error: {sentence.format(folder=tmp_path)}")

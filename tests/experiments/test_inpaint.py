@@ -28,10 +28,6 @@ def files(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def status():
-    return image_tasks.exit_status(inpaint.run(inpaint.config_from_flags()))
-
-
 @pytest.fixture
 def config(tmp_path, photographs):
     def make(**changes):
@@ -370,7 +366,7 @@ class TestBadInput:
         arguments = [argument.format(folder=folder) for argument in arguments]
         before = sorted(tmp_path.rglob("*"))
         defaults = [f"--output_dir={tmp_path / 'run'}", f"--image={photographs[0]}"]
-        assert binary(status, *defaults, *arguments) == 2
+        assert binary(inpaint.main, *defaults, *arguments) == 2
         out, err = capsys.readouterr()
         assert out == ""
         assert err.startswith(f"Error: {sentence.format(folder=folder)}")
@@ -390,7 +386,7 @@ class TestBadInput:
 
         monkeypatch.setattr(gp_method, "restore", refuse)
         arguments = [f"--output_dir={tmp_path / 'run'}", f"--image={photographs[0]}"]
-        assert binary(status, *arguments) == 2
+        assert binary(inpaint.main, *arguments) == 2
         assert capsys.readouterr().err == "Error: sigma: expected less, got more\n"
 
 

@@ -29,11 +29,6 @@ def done(tmp_path_factory):
     return record, printed.getvalue(), folder
 
 
-def status():
-    record = kernels.run(kernels_options.config_from_flags())
-    return 0 if record["agrees"] else 1
-
-
 class TestRun:
     def test_it_writes_figure_table_and_metrics(self, done):
         record, printed, folder = done
@@ -129,7 +124,7 @@ class TestBadInput:
     ):
         (tmp_path / "file").touch()
         argument = argument.format(folder=tmp_path)
-        assert binary(status, f"--output_dir={tmp_path / 'run'}", argument) == 2
+        assert binary(kernels.main, f"--output_dir={tmp_path / 'run'}", argument) == 2
         out, err = capsys.readouterr()
         assert out == ""
         assert err.startswith(f"Error: {sentence.format(folder=tmp_path)}")
@@ -138,7 +133,7 @@ class TestBadInput:
 
     def test_nothing_to_compare_is_refused(self, binary, capsys):
         nothing = ("--depths=", "--sigmas=", "--autoencoder_depths=")
-        assert binary(status, *nothing) == 2
+        assert binary(kernels.main, *nothing) == 2
         assert "--depths=: expected a network in it" in capsys.readouterr().err
 
 

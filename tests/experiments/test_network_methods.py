@@ -181,7 +181,7 @@ class TestInterruptions:
             "--log_every=5",
         ]
         status = binary(
-            lambda: image_tasks.exit_status(denoise.run(denoise.config_from_flags())),
+            denoise.main,
             *arguments,
         )
         assert status == 130

@@ -34,10 +34,6 @@ def files(folder):
     return sorted(path.name for path in folder.iterdir() if path.is_file())
 
 
-def status():
-    return image_tasks.exit_status(super_resolve.run(super_resolve.config_from_flags()))
-
-
 @pytest.fixture(autouse=True)
 def _quick_figures(monkeypatch):
     monkeypatch.setattr("dipgp.figures._DOTS_PER_INCH", 20)
@@ -377,7 +373,7 @@ class TestBadInput:
         save_image(tmp_path / "flat.png", np.ones((8, 30)))
         defaults = [f"--output_dir={tmp_path / 'run'}", f"--image={picture}"]
         arguments = [argument.format(folder=tmp_path) for argument in arguments]
-        assert binary(status, *defaults, *arguments) == 2
+        assert binary(super_resolve.main, *defaults, *arguments) == 2
         out, err = capsys.readouterr()
         assert out == ""
         assert err.startswith(f"Error: {sentence.format(folder=tmp_path)}")
@@ -469,7 +465,7 @@ def test_the_command_line_restores_an_image(
     enlarging, binary, picture, tmp_path, capsys
 ):
     arguments = [f"--image={picture}", f"--output_dir={tmp_path / 'run'}"]
-    assert binary(status, *arguments, "--factor=2", "--method=sgd_avg") == 0
+    assert binary(super_resolve.main, *arguments, "--factor=2", "--method=sgd_avg") == 0
     (request,) = enlarging.requests
     assert request.forward == Decimation(2)
     assert capsys.readouterr().out.startswith("waves: sgd_avg: PSNR ")

@@ -43,11 +43,6 @@ def done(tmp_path_factory):
     return record, printed.getvalue().splitlines(), folder
 
 
-def status():
-    record = toy_1d.run(toy_1d_options.config_from_flags())
-    return 0 if record["converged"] else 1
-
-
 def silent(*_):
     pass
 
@@ -292,7 +287,7 @@ class TestBadInput:
         (tmp_path / "file").touch()
         argument = argument.format(folder=tmp_path)
         folder = f"--output_dir={tmp_path / 'run'}"
-        assert binary(status, folder, argument) == 2
+        assert binary(toy_1d.main, folder, argument) == 2
         out, err = capsys.readouterr()
         assert out == ""
         assert err.startswith(f"Error: {sentence.format(folder=tmp_path)}")
