@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from noisy_matrices import advance, begin
 
 from dipgp import devices, gp, kernels
 from dipgp.inference.chains import run_chains
@@ -13,25 +14,8 @@ from experiments.restoration import Request
 DEVICES = 8
 
 
-def advance(carry):
-    """A few steps of noisy shrinking, mixed by a matrix product."""
-
-    def step(carry, _):
-        key, key_noise = jax.random.split(carry["key"])
-        noise = jax.random.normal(key_noise, carry["w"].shape)
-        w = 0.5 * jnp.tanh(carry["w"] @ carry["w"].T) + noise
-        return {"key": key, "w": w}, jnp.mean(w)
-
-    return jax.lax.scan(step, carry, length=5)
-
-
-def begin(chains=DEVICES):
-    keys = jax.random.split(jax.random.key(0), chains)
-    return {"key": keys, "w": jnp.zeros((chains, 3, 3))}
-
-
 def run(calls=2, **settings):
-    carries = begin()
+    carries = begin(DEVICES)
     for _ in range(calls):
         carries, traces = run_chains(advance, carries, **settings)
     return devices.gather((carries, traces))
@@ -171,12 +155,12 @@ class TestPosterior:
 
 def test_a_run_goes_on_from_a_checkpoint_on_another_number_of_devices(tmp_path, mesh):
     expected = run(calls=3)
-    carries, _ = run_chains(advance, begin(), mesh)
+    carries, _ = run_chains(advance, begin(DEVICES), mesh)
     for step, count in enumerate((2, None)):
         checkpoints = Checkpoints(tmp_path, {})
         checkpoints.save(step, carries)
         few = None if count is None else devices.make_mesh(count)
-        template = begin() if few is None else devices.place(begin(), few)
+        template = begin(DEVICES) if few is None else devices.place(begin(DEVICES), few)
         carries = checkpoints.restore(template).state
         carries, traces = run_chains(advance, carries, few)
     assert_same_bits(devices.gather((carries, traces)), expected)

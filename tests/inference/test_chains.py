@@ -2,27 +2,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from noisy_matrices import advance, begin
 
 from dipgp.inference.chains import map_chains, run_chains
 
 CHAINS = 4
-
-
-def advance(carry):
-    """A few steps of noisy shrinking, mixed by a matrix product."""
-
-    def step(carry, _):
-        key, key_noise = jax.random.split(carry["key"])
-        noise = jax.random.normal(key_noise, carry["w"].shape)
-        w = 0.5 * jnp.tanh(carry["w"] @ carry["w"].T) + noise
-        return {"key": key, "w": w}, jnp.mean(w)
-
-    return jax.lax.scan(step, carry, length=5)
-
-
-def begin(chains=CHAINS, seed=0):
-    keys = jax.random.split(jax.random.key(seed), chains)
-    return {"key": keys, "w": jnp.zeros((chains, 3, 3))}
 
 
 def read(carries, traces):
@@ -38,7 +22,7 @@ def alone(calls):
     """The same chains, each by itself."""
     ends = []
     for chain in range(CHAINS):
-        carry = jax.tree.map(lambda leaf, chain=chain: leaf[chain], begin())
+        carry = jax.tree.map(lambda leaf, chain=chain: leaf[chain], begin(CHAINS))
         for _ in range(calls):
             carry, trace = jax.jit(advance)(carry)
         ends.append(read(carry, trace))
@@ -46,7 +30,7 @@ def alone(calls):
 
 
 def together(calls, **settings):
-    carries = begin()
+    carries = begin(CHAINS)
     for _ in range(calls):
         carries, traces = run_chains(advance, carries, **settings)
     return read(carries, traces)
@@ -63,7 +47,7 @@ class TestOneDevice:
         assert found[2].shape == (CHAINS, 5)
 
     def test_chains_with_keys_of_their_own_differ_and_with_equal_keys_agree(self):
-        carries = begin()
+        carries = begin(CHAINS)
         carries["key"] = carries["key"][jnp.array([0, 1, 1, 2])]
         _, w, traces = read(*run_chains(advance, carries))
         np.testing.assert_array_equal(w[1], w[2])
@@ -96,7 +80,7 @@ class TestOneDevice:
         np.testing.assert_array_equal(carries, 4.0)
 
     def test_buffers_are_used_again(self):
-        carries = begin()
+        carries = begin(CHAINS)
         run_chains(advance, carries)
         assert carries["w"].is_deleted()
 
@@ -133,11 +117,11 @@ class TestErrors:
 
     def test_an_unknown_how(self):
         with pytest.raises(ValueError, match=r"^how: expected one of map, vmap, got"):
-            run_chains(advance, begin(), how="pmap")
+            run_chains(advance, begin(CHAINS), how="pmap")
 
 
 @pytest.mark.parametrize("how", ["map", "vmap"])
 def test_inside_other_programs_each_chain_is_what_it_is_alone(how):
-    ends = jax.jit(lambda chains: map_chains(advance, chains, how))(begin())
+    ends = jax.jit(lambda chains: map_chains(advance, chains, how))(begin(CHAINS))
     for several, single in zip(read(*ends), alone(1), strict=True):
         np.testing.assert_allclose(several, single, rtol=1e-5, atol=1e-6)
