@@ -38,6 +38,7 @@ STEPS_A_PROGRAM = 20
 CHECKPOINT_MINUTES = 2.0
 # Minutes that a chain takes of which something is said before.
 WORTH_SAYING = 1.0
+_REMEDY = "try --method=gp, or a part of the picture"
 # What keys are for; each is folded from the order's.
 _INPUT, _WEIGHTS, _RUN = range(3)
 
@@ -131,6 +132,35 @@ def protocol_of(order: Order) -> Protocol:
     )
 
 
+def announce(problem: Problem, protocol: Protocol) -> float:
+    """Bytes of memory that a chain takes at the least, found without compiling.
+
+    Most of it is what the network's layers keep for the derivative by its weights.
+
+    Args:
+      problem: the picture's.
+      protocol: how long and how fast.
+
+    Raises:
+      ValueError: where that is more than there is.
+    """
+    forward = Identity() if problem.through is None else problem.through
+    network = _Recipe(protocol, problem.shape[2], forward).network
+    height, width, _ = problem.shape
+
+    def kept(z: Array, key: Array) -> Any:
+        _, derivative = jax.vjp(
+            lambda parameters: network.apply(parameters, z), network.init(key, z)
+        )
+        return derivative
+
+    z = jax.ShapeDtypeStruct((height, width, INPUT_CHANNELS), jnp.float32)
+    arrays = jax.tree.leaves(jax.eval_shape(kept, z, jax.random.key(0)))
+    total = float(sum(array.size * array.dtype.itemsize for array in arrays))
+    memory.check(total, _words(problem), _REMEDY, problem.jobs)
+    return total
+
+
 def restore(
     problem: Problem,
     noise_std: float,
@@ -177,7 +207,7 @@ def restore(
     progress = _resumed(checkpoints, progress, resume)
     report("compiling the network")
     length = _steps_a_program(protocol)
-    advance = _compiled(recipe, length, progress, data, problem.jobs)
+    advance = _compiled(recipe, length, progress, data, problem)
     progress, code = _drive(
         lambda progress: advance(progress, data),
         protocol.iterations,
@@ -249,7 +279,11 @@ def _tell_time(each: float, steps: int, tell: Callable[[str], None]) -> None:
 
 
 def _compiled(
-    recipe: _Recipe, length: int, progress: loop.Progress, data: _Data, jobs: int
+    recipe: _Recipe,
+    length: int,
+    progress: loop.Progress,
+    data: _Data,
+    problem: Problem,
 ) -> Callable[[loop.Progress, _Data], tuple[loop.Progress, loop.Trace]]:
     """A program of `length` steps, whose first argument's buffers are used again.
 
@@ -266,14 +300,14 @@ def _compiled(
     program = jax.jit(advance, donate_argnums=0).lower(progress, data).compile()
     analysis = program.memory_analysis()
     if analysis is not None:
-        height, width = data.z.shape[:2]
-        memory.check(
-            float(analysis.temp_size_in_bytes),
-            f"a chain on {width}x{height} pixels",
-            "try --method=gp, or a smaller picture",
-            jobs,
-        )
+        needed = float(analysis.temp_size_in_bytes)
+        memory.check(needed, _words(problem), _REMEDY, problem.jobs)
     return program
+
+
+def _words(problem: Problem) -> str:
+    height, width, _ = problem.shape
+    return f"a chain on {width}x{height} pixels"
 
 
 def _resumed(

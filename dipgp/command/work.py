@@ -59,10 +59,9 @@ def restore(order: Order, plan: Plan, report: Report, tell: Tell) -> Outcome:
     photograph = read(plan.source)
     check_outputs(photograph, plan, order.quality)
     problem = problems.pose(order, photograph, plan.mask)
-    if "gp" in plan.outputs:
-        total = process.announce(problem, "gp" in plan.deviations)
-        if total > WORTH_SAYING:
-            tell(f"{plan.source}: takes about {memory.in_words(total)} of memory")
+    total = _announce(order, plan, problem)
+    if total > WORTH_SAYING:
+        tell(f"{plan.source}: takes about {memory.in_words(total)} of memory")
     noise_std = noise.estimate(problem, report)
     notes: list[str] = []
     found: dict[str, Restoration] = {}
@@ -132,6 +131,16 @@ def check_outputs(photograph: Photograph, plan: Plan, quality: int) -> None:
             encode(pixel, format_of(path), quality)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
+
+
+def _announce(order: Order, plan: Plan, problem: Problem) -> float:
+    """Bytes that the hungriest method takes; ValueError where there are not so many."""
+    each = []
+    if "gp" in plan.outputs:
+        each.append(process.announce(problem, "gp" in plan.deviations))
+    if "sgld" in plan.outputs:
+        each.append(chains.announce(problem, chains.protocol_of(order)))
+    return max(each)
 
 
 def _by(

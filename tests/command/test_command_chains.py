@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from small_pictures import error, load, noisy, save
 
-from dipgp.command import chains, problems
+from dipgp.command import chains, memory, noise, options, problems
 from dipgp.command.main import run
 from dipgp.command.options import Order
 from dipgp.inference.protocols import PROTOCOLS
@@ -36,7 +36,44 @@ def test_shorter_chains_keep_half_of_their_samples():
     assert protocol.burn_in == protocol.frozen_after == 50
 
 
+def test_a_chain_too_large_is_refused_before_any_work(
+    tmp_path, truth, monkeypatch, capsys
+):
+    def begun(*arguments):
+        raise AssertionError("work has begun")
+
+    save(tmp_path / "in.png", truth)
+    monkeypatch.setattr(memory, "available", lambda: 1e6)
+    monkeypatch.setattr(noise, "estimate", begun)
+    assert run(["denoise", "in.png", "-o", "out.png", *CHAIN]) == 1
+    told = capsys.readouterr().err
+    assert "a chain on 40x32 pixels takes about 0.0 GB of memory, and" in told
+    assert "try --method=gp, or a part of the picture" in told
+
+
+@pytest.mark.parametrize("task", ["denoise --preset=paper", "upscale --factor=2"])
+def test_memory_of_a_large_chain_grows_with_its_pixels(tmp_path, truth, task):
+    save(tmp_path / "in.png", truth)
+    asked = options.parse([*task.split(), "in.png", "-o", "out.png", "--method=sgld"])
+    problem = problems.pose(asked, read("in.png"), None)
+    protocol = dataclasses.replace(chains.protocol_of(asked), channels=(8, 8))
+    one, four = (
+        chains.announce(dataclasses.replace(problem, shape=(side, side, 3)), protocol)
+        for side in (512, 1024)
+    )
+    assert four == pytest.approx(4 * one, rel=0.02)
+    least = 4 * 512**2 * (chains.INPUT_CHANNELS + sum(protocol.channels))
+    assert one > least
+
+
 def test_a_chain_gives_a_picture_and_deviations(tmp_path, truth, monkeypatch, capsys):
+    needed, check = [], memory.check
+
+    def kept(number, *more):
+        needed.append(number)
+        check(number, *more)
+
+    monkeypatch.setattr(memory, "check", kept)
     monkeypatch.setattr(chains, "STEPS_A_PROGRAM", 4)
     monkeypatch.setattr(chains, "WORTH_SAYING", 0)
     save(tmp_path / "in.png", noisy(truth, 0.08)[:, :, :1])
@@ -44,6 +81,8 @@ def test_a_chain_gives_a_picture_and_deviations(tmp_path, truth, monkeypatch, ca
     std = np.load(tmp_path / "s.npz")["std"]
     assert std.shape == (32, 40, 1)
     assert 0 < std.mean() < 0.5
+    announced, compiled = needed
+    assert 0.3 * compiled < announced < compiled
     assert len(np.unique(load(tmp_path / "out.png")[0])) > 3
     assert not (tmp_path / ".out.png.chain").exists()
     told = capsys.readouterr().err
