@@ -59,7 +59,7 @@ from dipgp import progress
 from dipgp.progress import Report
 from experiments import common, reporting
 from experiments.cells import Cell, Cells
-from experiments.run_folders import open_run_folders
+from experiments.run_folders import open_run_folder
 
 flags.adopt_module_key_flags(figure6_options)
 
@@ -90,8 +90,8 @@ def run(config: Figure6Config, problem: Problem) -> str:
     Raises:
       UserError: on a folder that cannot be written to, before anything is computed.
     """
-    with open_run_folders(config.output_dir, ["run"]) as folders:
-        return _run(config, problem, folders["run"])
+    with open_run_folder(config.output_dir) as folder:
+        return _run(config, problem, folder)
 
 
 def _run(config: Figure6Config, problem: Problem, folder: Path) -> str:

@@ -34,7 +34,7 @@ from dipgp import figures, progress
 from dipgp.gp import variance
 from experiments import common, network_options
 from experiments.cells import Cell, Cells
-from experiments.run_folders import open_run_folders
+from experiments.run_folders import open_run_folder
 
 SIMULATIONS = flags.DEFINE_integer(
     "simulations", 512, "Truths for each posterior; a quarter of them for networks."
@@ -282,9 +282,8 @@ def main() -> int:
         common.require(flag.value >= 1, flag.name, flag.value, "a positive number")
     settings = {"simulations": simulations, "repetitions": repetitions}
     output_dir = common.OUTPUT_DIR.value or "runs/simulated_ranks"
-    with open_run_folders(output_dir, ["ranks"]) as folders:
-        path = folders["ranks"] / "cells.json"
-        cells = Cells(path, settings, network_options.RESUME.value)
+    with open_run_folder(output_dir) as folder:
+        cells = Cells(folder / "cells.json", settings, network_options.RESUME.value)
         results = Path(timing.RESULTS_DIR.value)
         print(run(simulations, repetitions, results, cells))
     return 0

@@ -65,7 +65,7 @@ from experiments.architectures_options import (
     config_from_flags,
 )
 from experiments.cells import Cell, Cells
-from experiments.run_folders import open_run_folders
+from experiments.run_folders import open_run_folder
 
 flags.adopt_module_key_flags(architectures_options)
 
@@ -86,8 +86,8 @@ def run(config: ArchitecturesConfig) -> Record:
       Interrupted: where the run was asked to end; what is done is kept.
     """
     problem = architectures_cases.make_problem(config)
-    with open_run_folders(config.output_dir, ["run"]) as folders:
-        return _run(config, problem, folders["run"])
+    with open_run_folder(config.output_dir) as folder:
+        return _run(config, problem, folder)
 
 
 def _run(config: ArchitecturesConfig, problem: Problem, folder: Path) -> Record:
@@ -130,8 +130,7 @@ def _run(config: ArchitecturesConfig, problem: Problem, folder: Path) -> Record:
             for case, (process, descent) in done.items()
         },
         "seed": config.seed,
-        "configuration": dataclasses.asdict(config),
-        "versions": reporting.versions(),
+        **reporting.provenance(config),
     }
     architectures_figures.save(folder, config, problem, plain, done)
     text = _table(rows, config.stop_at)

@@ -29,7 +29,6 @@ Exit status: 0 done, 2 bad input.
 """
 
 import dataclasses
-import io
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -46,7 +45,7 @@ from dipgp.figures import Figure, Panel, bands, overview, save_figure
 from dipgp.files import write_atomically
 from experiments import common, reporting
 from experiments.common import require
-from experiments.run_folders import open_run_folders
+from experiments.run_folders import open_run_folder
 
 DIMENSIONS = flags.DEFINE_integer("dimensions", 1, "1 for a signal, 2 for an image.")
 PIXELS = flags.DEFINE_integer(
@@ -147,8 +146,8 @@ def run(config: BorderConfig) -> Record:
     Raises:
       UserError: on a folder that cannot be written to, before anything is computed.
     """
-    with open_run_folders(config.output_dir, ["border"]) as folders:
-        return _run(config, folders["border"])
+    with open_run_folder(config.output_dir) as folder:
+        return _run(config, folder)
 
 
 def _run(config: BorderConfig, folder: Path) -> Record:
@@ -173,8 +172,7 @@ def _run(config: BorderConfig, folder: Path) -> Record:
     record = {
         "experiment": "border",
         "networks": rows,
-        "configuration": dataclasses.asdict(config),
-        "versions": reporting.versions(),
+        **reporting.provenance(config),
     }
     write_atomically(folder / "table.md", table.encode())
     _save_gaps(folder / "gaps.npz", gaps)
@@ -250,9 +248,7 @@ def _save_gaps(path: Path, gaps: Mapping[tuple[str, str], np.ndarray]) -> None:
         f"{name}_{padding}".replace(" ", "_"): gap
         for (name, padding), gap in gaps.items()
     }
-    content = io.BytesIO()
-    np.savez_compressed(content, allow_pickle=False, **arrays)
-    write_atomically(path, content.getvalue())
+    reporting.write_arrays(path, arrays)
 
 
 def main() -> int:

@@ -34,8 +34,6 @@ Results in --output_dir:
 By default a run takes 10 minutes on one core. Exit status: 0 done, 2 bad input.
 """
 
-import dataclasses
-import io
 import math
 import time
 from pathlib import Path
@@ -58,7 +56,7 @@ from experiments.early_stopping_options import (
     config_from_flags,
 )
 from experiments.early_stopping_training import Prediction, Problem
-from experiments.run_folders import open_run_folders
+from experiments.run_folders import open_run_folder
 
 flags.adopt_module_key_flags(early_stopping_options)
 
@@ -78,8 +76,8 @@ def run(config: EarlyStoppingConfig) -> Record:
     Raises:
       UserError: on a folder that cannot be written to, before anything is computed.
     """
-    with open_run_folders(config.output_dir, ["run"]) as folders:
-        return _run(config, folders["run"])
+    with open_run_folder(config.output_dir) as folder:
+        return _run(config, folder)
 
 
 def _run(config: EarlyStoppingConfig, folder: Path) -> Record:
@@ -116,8 +114,7 @@ def _run(config: EarlyStoppingConfig, folder: Path) -> Record:
         "predicted_psnr_at_end": _psnr(prediction.error[-1]),
         "rows": rows,
         "seed": config.seed,
-        "configuration": dataclasses.asdict(config),
-        "versions": reporting.versions(),
+        **reporting.provenance(config),
     }
     _save_curves(folder / "curves.npz", problem, prediction, measured)
     save_figure(folder / "figure.png", plots([_plots(prediction, measured)]))
@@ -199,7 +196,7 @@ def _cut(curve: Curve, part: slice) -> Curve:
 
 
 def _save_curves(
-    path: Any,
+    path: Path,
     problem: Problem,
     prediction: Prediction,
     measured: dict[int, np.ndarray],
@@ -211,9 +208,7 @@ def _save_curves(
         "estimated": prediction.estimate,
     }
     arrays |= {f"width_{width}": errors for width, errors in measured.items()}
-    content = io.BytesIO()
-    np.savez_compressed(content, allow_pickle=False, **arrays)
-    write_atomically(path, content.getvalue())
+    reporting.write_arrays(path, arrays)
 
 
 def _table(rows: list[Record]) -> str:

@@ -51,7 +51,7 @@ from experiments.cells import Cell, Cells
 from experiments.equivalence_cells import Problem
 from experiments.equivalence_options import EquivalenceConfig, config_from_flags
 from experiments.equivalence_scores import Estimate, power_law, relative_rmse
-from experiments.run_folders import open_run_folders
+from experiments.run_folders import open_run_folder
 
 flags.adopt_module_key_flags(equivalence_options)
 
@@ -77,8 +77,8 @@ def run(config: EquivalenceConfig) -> Record:
     Raises:
       UserError: on a folder that cannot be written to, before anything is computed.
     """
-    with open_run_folders(config.output_dir, ["run"]) as folders:
-        return _run(config, folders["run"])
+    with open_run_folder(config.output_dir) as folder:
+        return _run(config, folder)
 
 
 def _run(config: EquivalenceConfig, folder: Path) -> Record:
@@ -117,8 +117,7 @@ def _run(config: EquivalenceConfig, folder: Path) -> Record:
         "by_input_channels": by_channels,
         "langevin": langevin,
         "seed": config.seed,
-        "configuration": dataclasses.asdict(config),
-        "versions": reporting.versions(),
+        **reporting.provenance(config),
     }
     for task, exponents in record["exponents"].items():
         for name, exponent in exponents.items():

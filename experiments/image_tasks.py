@@ -384,6 +384,5 @@ def _record(
         **restoration.facts,
         "hyperparameters": restoration.hyperparameters,
         "seed": config.seed,
-        "configuration": dataclasses.asdict(config),
-        "versions": reporting.versions(),
+        **reporting.provenance(config),
     }

@@ -45,7 +45,6 @@ By default a run takes 15 minutes on one core. Results in --output_dir:
 Exit status: 0 the claim holds, 1 it does not, 2 bad input.
 """
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +58,7 @@ from dipgp.files import write_atomically
 from experiments import common, kernels_options, reporting
 from experiments.kernels_cases import Case, Comparison, compare, expected_maximum
 from experiments.kernels_options import KernelsConfig, config_from_flags
-from experiments.run_folders import open_run_folders
+from experiments.run_folders import open_run_folder
 
 flags.adopt_module_key_flags(kernels_options)
 
@@ -93,8 +92,8 @@ def run(config: KernelsConfig) -> Record:
     Raises:
       UserError: on a folder that cannot be written to, before anything is computed.
     """
-    with open_run_folders(config.output_dir, ["kernels"]) as folders:
-        return _run(config, folders["kernels"])
+    with open_run_folder(config.output_dir) as folder:
+        return _run(config, folder)
 
 
 def _run(config: KernelsConfig, folder: Path) -> Record:
@@ -119,8 +118,7 @@ def _run(config: KernelsConfig, folder: Path) -> Record:
         "largest_deviation": largest,
         "cases": [_record(comparison) for comparison in done],
         "seed": config.seed,
-        "configuration": dataclasses.asdict(config),
-        "versions": reporting.versions(),
+        **reporting.provenance(config),
     }
     table = reporting.markdown(_COLUMNS, rows)
     write_atomically(folder / "table.md", table.encode())

@@ -41,7 +41,7 @@ from dipgp.files import write_atomically
 from experiments import common, flag_values, reporting
 from experiments.common import require
 from experiments.plain_model import Model
-from experiments.run_folders import open_run_folders
+from experiments.run_folders import open_run_folder
 
 PRIOR_CASES = flags.DEFINE_list(
     "prior_cases", ["2:1", "2:4", "8:1", "8:4"], "Pairs sigma:depth."
@@ -121,8 +121,8 @@ def run(config: PriorsConfig) -> Record:
     Raises:
       UserError: on a folder that cannot be written to, before anything is computed.
     """
-    with open_run_folders(config.output_dir, ["run"]) as folders:
-        return _run(config, folders["run"])
+    with open_run_folder(config.output_dir) as folder:
+        return _run(config, folder)
 
 
 def _run(config: PriorsConfig, folder: Path) -> Record:
@@ -143,8 +143,7 @@ def _run(config: PriorsConfig, folder: Path) -> Record:
         "experiment": "priors",
         "rows": rows,
         "seed": config.seed,
-        "configuration": dataclasses.asdict(config),
-        "versions": reporting.versions(),
+        **reporting.provenance(config),
     }
     save_figure(folder / "figure.png", overview([*above, *below]))
     save_figure(folder / "spectra.png", plots([frames]))

@@ -1,11 +1,17 @@
-"""What a run tells: JSON files, tables, versions."""
+"""What a run tells: JSON files, arrays, tables, versions."""
 
+import dataclasses
 import importlib.metadata
+import io
 import json
 import math
 import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
 
 from dipgp.files import write_atomically
 
@@ -24,6 +30,13 @@ def write_json(path: Path, record: object) -> None:
     """
     text = json.dumps(plain(record), indent=2, allow_nan=False)
     write_atomically(path, f"{text}\n".encode())
+
+
+def write_arrays(path: Path, arrays: Mapping[str, ArrayLike]) -> None:
+    """Writes arrays, each under its name, as a compressed .npz file in one step."""
+    content = io.BytesIO()
+    np.savez_compressed(content, allow_pickle=False, **arrays)
+    write_atomically(path, content.getvalue())
 
 
 def write_table(
@@ -95,6 +108,15 @@ def format_number(column: str, number: object) -> str:
         return "-"
     kind = column.split("_")[0]
     return f"{number:.{_DECIMALS[kind]}f}{_UNITS.get(kind, '')}"
+
+
+def provenance(config: Any) -> dict[str, object]:
+    """What a record says of how it came about: the run's configuration, and versions.
+
+    Args:
+      config: the run's; a dataclass.
+    """
+    return {"configuration": dataclasses.asdict(config), "versions": versions()}
 
 
 def versions() -> dict[str, str]:

@@ -1,7 +1,6 @@
 """What the restoration tasks write of an image: pictures, figure, numbers, traces."""
 
 import dataclasses
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -109,13 +108,14 @@ def _write_restoration(folder: Path, result: Result, suffix: str) -> dict[str, s
     if restoration.std is not None:
         files["std"] = f"uncertainty{suffix}.npz"
         files["std_picture"] = f"uncertainty{suffix}.png"
-        _save_array(folder / files["std"], "std", restoration.std)
+        reporting.write_arrays(folder / files["std"], {"std": restoration.std})
         spread = np.sqrt(np.mean(np.square(restoration.std), axis=2))
         shade = spread / (float(spread.max()) or 1.0)
         save_image(folder / files["std_picture"], shade[:, :, None])
     if restoration.samples is not None:
         files["samples"] = f"samples{suffix}.npz"
-        _save_array(folder / files["samples"], "samples", restoration.samples)
+        samples = {"samples": restoration.samples}
+        reporting.write_arrays(folder / files["samples"], samples)
     if restoration.trace:
         files["trace"] = f"trace{suffix}.csv"
         _save_trace(folder / files["trace"], restoration)
@@ -190,12 +190,6 @@ def _curves(result: Result, scored: bool) -> list[Curve]:
     if own != "psnr" and scored:
         curves.append(Curve(result.method, iterations, trace["psnr"], dashed=True))
     return curves
-
-
-def _save_array(path: Path, name: str, array: np.ndarray) -> None:
-    content = io.BytesIO()
-    np.savez_compressed(content, allow_pickle=False, **{name: array})
-    write_atomically(path, content.getvalue())
 
 
 def _save_trace(path: Path, restoration: Restoration) -> None:

@@ -66,6 +66,17 @@ def open_run_folders(
 
 
 @contextlib.contextmanager
+def open_run_folder(output_dir: str) -> Iterator[Path]:
+    """As `open_run_folders`, for a run that has one folder, whatever its images.
+
+    Yields:
+      The run's folder.
+    """
+    with open_run_folders(output_dir, ["run"]) as folders:
+        yield folders["run"]
+
+
+@contextlib.contextmanager
 def _held(folder: Path) -> Iterator[None]:
     """Holds a folder's lock file, which says who does."""
     path = folder / LOCK_FILE

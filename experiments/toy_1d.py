@@ -36,7 +36,6 @@ Exit status: 0 done, 1 a network left all bounds, 2 bad input.
 """
 
 import dataclasses
-import io
 import time
 from pathlib import Path
 from typing import Any
@@ -47,7 +46,6 @@ from absl import flags
 
 from dipgp import progress
 from dipgp.figures import Panel, bands, save_figure
-from dipgp.files import write_atomically
 from dipgp.progress import Report
 from experiments import (
     common,
@@ -59,7 +57,7 @@ from experiments import (
 )
 from experiments.plain_model import Model
 from experiments.plain_process import Curve
-from experiments.run_folders import open_run_folders
+from experiments.run_folders import open_run_folder
 from experiments.toy_1d_options import ToyConfig, config_from_flags
 
 flags.adopt_module_key_flags(toy_1d_options)
@@ -101,8 +99,8 @@ def run(config: ToyConfig) -> Record:
     Raises:
       UserError: on a folder that cannot be written to, before anything is computed.
     """
-    with open_run_folders(config.output_dir, ["toy_1d"]) as folders:
-        return _run(config, folders["toy_1d"])
+    with open_run_folder(config.output_dir) as folder:
+        return _run(config, folder)
 
 
 def _run(config: ToyConfig, folder: Path) -> Record:
@@ -123,8 +121,7 @@ def _run(config: ToyConfig, folder: Path) -> Record:
         "cases": [result.record for result in done],
         "converged": all(result.record["converged"] for result in done),
         "seed": config.seed,
-        "configuration": dataclasses.asdict(config),
-        "versions": reporting.versions(),
+        **reporting.provenance(config),
     }
     x = np.arange(config.points) / config.points
     _save_curves(folder / "curves.npz", x, truth, mask, done)
@@ -251,9 +248,7 @@ def _save_curves(
         for name, curve in result.posterior.items():
             arrays[f"{name}_mean_{case}"] = curve.mean
             arrays[f"{name}_std_{case}"] = curve.std
-    content = io.BytesIO()
-    np.savez_compressed(content, allow_pickle=False, **arrays)
-    write_atomically(path, content.getvalue())
+    reporting.write_arrays(path, arrays)
 
 
 def _print_lines(result: Result, seconds: float) -> None:

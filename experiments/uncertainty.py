@@ -72,7 +72,7 @@ from experiments import (
     uncertainty_scores,
 )
 from experiments.restoration import Request, Restoration
-from experiments.run_folders import open_run_folders
+from experiments.run_folders import open_run_folder, open_run_folders
 from experiments.uncertainty_cases import Case
 from experiments.uncertainty_options import UncertaintyConfig, config_from_flags
 
@@ -151,8 +151,8 @@ def _score_each(
 
 
 def _score_draws(config: UncertaintyConfig) -> list[Record]:
-    with open_run_folders(config.output_dir, ["draws"]) as folders:
-        return _score_drawn(config, folders["draws"])
+    with open_run_folder(config.output_dir) as folder:
+        return _score_drawn(config, folder)
 
 
 def _score_drawn(config: UncertaintyConfig, folder: Path) -> list[Record]:

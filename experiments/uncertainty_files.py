@@ -1,7 +1,5 @@
 """Files of a run of `experiments.uncertainty`: maps, numbers, table."""
 
-import dataclasses
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,16 +30,12 @@ def save_maps(
       The files' names by what they hold.
     """
     name = f"uncertainty_{method}.npz"
-    content = io.BytesIO()
-    std = np.nan if restoration.std is None else restoration.std
-    np.savez_compressed(
-        content,
-        allow_pickle=False,
-        mean=restoration.mean,
-        std=std,
-        scored=case.scored != 0,
-    )
-    write_atomically(folder / name, content.getvalue())
+    arrays = {
+        "mean": restoration.mean,
+        "std": np.nan if restoration.std is None else restoration.std,
+        "scored": case.scored != 0,
+    }
+    reporting.write_arrays(folder / name, arrays)
     seen = np.asarray(case.observation.values)
     return {**results.write_pictures(folder, seen, case.truth), "maps": name}
 
@@ -56,8 +50,7 @@ def write_record(
             "experiment": "uncertainty",
             "records": records,
             "seed": config.seed,
-            "configuration": dataclasses.asdict(config),
-            "versions": reporting.versions(),
+            **reporting.provenance(config),
         },
     )
 
