@@ -12,6 +12,14 @@ from experiments import common, gp_method
 from experiments.restoration import Restoration
 
 
+@pytest.fixture(autouse=True, scope="module")
+def coarse_figures() -> Iterator[None]:
+    """Few dots per inch: at the usual number a figure takes a second."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dipgp.figures._DOTS_PER_INCH", 20)
+        yield
+
+
 @pytest.fixture
 def binary(compilation_cache_kept) -> Iterator[Callable[..., object]]:
     """Runs functions under a command line and gives the exit status."""
@@ -62,7 +70,6 @@ class Averaging:
 def averaging(monkeypatch) -> Averaging:
     """Stands in for the Gaussian process."""
     method = Averaging()
-    monkeypatch.setattr("dipgp.figures._DOTS_PER_INCH", 20)  # a second a figure else
     monkeypatch.setattr(gp_method, "restore", method)
     return method
 

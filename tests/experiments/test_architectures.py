@@ -156,7 +156,6 @@ def quick(monkeypatch):
             "seconds": 1.0,
         }
 
-    monkeypatch.setattr("dipgp.figures._DOTS_PER_INCH", 20)
     monkeypatch.setattr(architectures_cases, "closed_form", closed_form)
     monkeypatch.setattr(architectures_cases, "descend", descend)
     plain = architectures_fall.Fall(np.arange(2), np.ones(2), 0.0, 1.0, 2.0)
@@ -205,8 +204,7 @@ class TestRun:
         assert "NOT CONVERGED: process: told" in capsys.readouterr().out
 
     @pytest.mark.slow
-    def test_the_quick_form_restores_by_both(self, tmp_path, binary, monkeypatch):
-        monkeypatch.setattr("dipgp.figures._DOTS_PER_INCH", 20)
+    def test_the_quick_form_restores_by_both(self, tmp_path, binary):
         flags = ["--halvings=2", "--side=32", "--iterations=60"]
         assert binary(architectures.main, f"--output_dir={tmp_path}", *flags) == 0
         rows = json.loads((tmp_path / "metrics.json").read_text())["rows"]

@@ -20,7 +20,6 @@ def small(monkeypatch):
         layer = Convolution(1, padding=padding)
         return {"1 layer": Architecture(Serial([layer]), dimensions=dimensions)}
 
-    monkeypatch.setattr("dipgp.figures._DOTS_PER_INCH", 20)
     monkeypatch.setattr(border, "networks", networks)
 
 

@@ -16,11 +16,6 @@ from experiments.restoration import Restoration
 QUICK = GPOptions(kernel="rbf", lengthscale=2.0, noise_std=0.01, tolerance=5e-2)
 
 
-@pytest.fixture(autouse=True)
-def _quick_figures(monkeypatch):
-    monkeypatch.setattr("dipgp.figures._DOTS_PER_INCH", 20)
-
-
 @pytest.fixture
 def picture(tmp_path):
     """Path of a colour picture, 22 pixels wide and 19 high, away from black and white.

@@ -21,11 +21,6 @@ SETTINGS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _quick_figures(monkeypatch):
-    monkeypatch.setattr("dipgp.figures._DOTS_PER_INCH", 20)
-
-
 @pytest.fixture
 def run(tmp_path, photographs):
     """Denoises a small picture and gives the records and the trace's rows."""

@@ -24,11 +24,6 @@ def configure(folder="unused", **changes):
     return EarlyStoppingConfig(**(SMALL | {"output_dir": str(folder)} | changes))
 
 
-@pytest.fixture(autouse=True)
-def _quick_figures(monkeypatch):
-    monkeypatch.setattr("dipgp.figures._DOTS_PER_INCH", 20)
-
-
 class TestRun:
     def test_it_writes_figure_table_and_metrics(self, tmp_path):
         record = early_stopping.run(configure(tmp_path))

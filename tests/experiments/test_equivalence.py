@@ -37,11 +37,6 @@ def silent(*_):
     pass
 
 
-@pytest.fixture(autouse=True)
-def _quick_figures(monkeypatch):
-    monkeypatch.setattr("dipgp.figures._DOTS_PER_INCH", 20)
-
-
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
     folder = tmp_path_factory.mktemp("equivalence") / "run"

@@ -33,11 +33,6 @@ SETTINGS = NetworkSettings(channels=(4,), iterations=12, stop_at=6, burn_in=4)
 NOISE = GPOptions(noise_std=25 / 255)
 
 
-@pytest.fixture(autouse=True)
-def _quick_figures(monkeypatch):
-    monkeypatch.setattr("dipgp.figures._DOTS_PER_INCH", 20)
-
-
 @pytest.fixture
 def config(tmp_path, photographs):
     def make(*names, settings=SETTINGS, running=None, **changes):

@@ -16,8 +16,7 @@ def configure(folder="unused", **changes):
 
 
 class TestRun:
-    def test_it_writes_pictures_table_and_metrics(self, tmp_path, monkeypatch):
-        monkeypatch.setattr("dipgp.figures._DOTS_PER_INCH", 20)
+    def test_it_writes_pictures_table_and_metrics(self, tmp_path):
         record = priors.run(configure(tmp_path))
         assert sorted(path.name for path in tmp_path.iterdir()) == FILES
         written = json.loads((tmp_path / "metrics.json").read_text())

@@ -57,9 +57,7 @@ def page_address(tmp_path_factory):
     trace = {"fit": iterations, "psnr": iterations}
     done = [results_of("gp", 0.9, std=std), results_of("sgd", 0.8, trace=trace)]
     observed = random.uniform(0, 0.2, size=(96, 128, 3))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dipgp.figures._DOTS_PER_INCH", 20)
-        results.write(folder, observed, np.full((96, 128, 3), 0.7), done)
+    results.write(folder, observed, np.full((96, 128, 3), 0.7), done)
     save_image(folder / "observed.png", observed)
     page, problems = report.run([str(folder)])
     assert problems == []

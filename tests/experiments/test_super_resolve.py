@@ -34,11 +34,6 @@ def files(folder):
     return sorted(path.name for path in folder.iterdir() if path.is_file())
 
 
-@pytest.fixture(autouse=True)
-def _quick_figures(monkeypatch):
-    monkeypatch.setattr("dipgp.figures._DOTS_PER_INCH", 20)
-
-
 @pytest.fixture
 def picture(tmp_path):
     """Path of a colour picture, 17 pixels wide and 13 high: no multiples of a factor.

@@ -41,8 +41,7 @@ def of_draws(folder="unused", **changes):
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
-    """Small figures, and one covariance for the evidence to choose."""
-    monkeypatch.setattr("dipgp.figures._DOTS_PER_INCH", 20)
+    """One covariance for the evidence to choose."""
     # `kernels.plain_networks` is the module's function.
     candidates = importlib.import_module("dipgp.kernels.plain_networks")
     monkeypatch.setattr(candidates, "DEPTHS", (1,))
