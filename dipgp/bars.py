@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from dipgp.figures import Figure, FigureCanvasAgg
+from dipgp.figures import Figure, canvas
 
 _DOTS_PER_INCH = 110
 # Bars that differ by more than so many times are drawn on a logarithmic axis.
@@ -32,12 +32,9 @@ def bars(
     """
     if not values:
         raise ValueError("values: expected at least one, got none")
-    figure = Figure(
-        figsize=(6.4, 0.8 + 0.28 * len(values)),
-        dpi=_DOTS_PER_INCH,
-        layout="constrained",
+    figure = canvas.empty_figure(
+        6.4, 0.8 + 0.28 * len(values), dots_per_inch=_DOTS_PER_INCH
     )
-    FigureCanvasAgg(figure)
     axis = figure.subplots()
     heights = list(values.values())
     drawn = axis.barh(range(len(heights)), heights, height=0.7)

@@ -127,7 +127,7 @@ def cells(tmp_path):
 
 @pytest.mark.slow
 def test_a_run_at_toy_size_writes_report_and_figure(tmp_path, monkeypatch, cells):
-    monkeypatch.setattr("dipgp.figures._DOTS_PER_INCH", 20)
+    monkeypatch.setattr("dipgp.figures.canvas.DOTS_PER_INCH", 20)
     kept = [case for case in simulated_ranks.cases() if case.name == QUICK_SAMPLER]
     monkeypatch.setattr(simulated_ranks, "cases", lambda: kept)
     monkeypatch.setattr(simulated_ranks, "estimates", lambda: [])
@@ -149,7 +149,7 @@ def drawn_never(key, simulations, draws):
 
 
 def test_posteriors_that_are_kept_are_not_drawn_again(tmp_path, monkeypatch, cells):
-    monkeypatch.setattr("dipgp.figures._DOTS_PER_INCH", 20)
+    monkeypatch.setattr("dipgp.figures.canvas.DOTS_PER_INCH", 20)
     monkeypatch.setattr(simulated_ranks, "estimates", lambda: [])
     texts = []
     for ranks in (drawn_evenly, drawn_never):

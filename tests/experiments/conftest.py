@@ -16,7 +16,7 @@ from experiments.restoration import Restoration
 def coarse_figures() -> Iterator[None]:
     """Few dots per inch: at the usual number a figure takes a second."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dipgp.figures._DOTS_PER_INCH", 20)
+        patch.setattr("dipgp.figures.canvas.DOTS_PER_INCH", 20)
         yield
 
 
