@@ -30,6 +30,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         _tell(f"Error: {error}")
         return SENSELESS
+    others = plans.passed_over(order.inputs)
+    if others:
+        more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+        _tell(f"left alone: {others[0]}{more}; try converting to PNG, JPEG or TIFF")
     outcomes: list[Outcome] = []
     begun = time.monotonic()
     restore = jobs.restore_each if order.jobs > 1 else _restore_each

@@ -16,6 +16,8 @@ GREY_LEVELS = 255.0
 DEFAULT_BLUR_STD = 1.6
 AUTO = "auto"
 SMALL_NOISE = 1.0
+# In grey levels: as much as rounding to 16 bits makes.
+LEAST_NOISE = 0.001
 
 _DESCRIPTION = """\
 Restores photographs by the Gaussian process that a deep network becomes when it is
@@ -344,7 +346,7 @@ def _blur(task: argparse.ArgumentParser) -> None:
     )
     task.add_argument(
         "--angle",
-        type=_number(-math.inf, math.inf),
+        type=_number(-360, 360),
         default=0.0,
         metavar="DEGREES",
         help="of the motion: 0, the default, from left to right, 90 upwards",
@@ -356,7 +358,7 @@ _FLAGS: dict[str, Any] = {"inpaint": _mask, "upscale": _factor, "deblur": _blur}
 
 def _noise(text: str) -> float | str:
     """Reads grey levels, or AUTO."""
-    return AUTO if text == AUTO else _number(0, GREY_LEVELS)(text)
+    return AUTO if text == AUTO else _number(LEAST_NOISE, GREY_LEVELS)(text)
 
 
 _noise.__name__ = "number"  # in argparse's own message

@@ -2,6 +2,7 @@
 
 import dataclasses
 import glob
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -10,6 +11,11 @@ from dipgp.photographs import ENDINGS, format_of
 
 _METHODS = {"gp": ("gp",), "sgld": ("sgld",), "both": ("gp", "sgld")}
 _DEVIATIONS = (".png", ".npz")
+# Of pictures that somebody might expect to be restored.
+OTHER_ENDINGS = (
+    *(".gif", ".webp", ".bmp", ".heic", ".heif", ".avif", ".jp2", ".jxl", ".psd"),
+    *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2"),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,13 +58,13 @@ def make(order: Order) -> list[Plan]:
     sources, several = _sources(order.inputs)
     named_as_folder = order.output.endswith(("/", "\\"))
     folder = several or named_as_folder or Path(order.output).is_dir()
-    if several and Path(order.output).is_file():
-        raise ValueError(
-            f"--output={order.output}: expected a folder for {len(sources)} pictures, "
-            "got a file"
-        )
+    if several:
+        for flag, name in (("--output", order.output), ("--std", order.std)):
+            _check_folder(flag, name)
     plans = [_plan(order, source, folder) for source in sources]
     _check_apart(plans)
+    for place in {path.parent for plan in plans for path in plan.written}:
+        _check_writable(place)
     if order.resume:
         return [
             dataclasses.replace(plan, done=all(path.exists() for path in plan.written))
@@ -83,6 +89,43 @@ def _check_names(order: Order) -> None:
     for name, text in [*named.items(), *(("picture", text) for text in order.inputs)]:
         if text == "":
             raise ValueError(f"{name}: expected a file or a folder, got an empty name")
+
+
+def passed_over(inputs: Sequence[str]) -> list[Path]:
+    """Pictures in folders that are left alone, being of formats that are not written.
+
+    Args:
+      inputs: files, folders and patterns; those are looked at that are folders.
+    """
+    folders = [Path(text) for text in inputs if Path(text).is_dir()]
+    return [
+        path
+        for folder in folders
+        for path in sorted(_visible(folder))
+        if path.suffix.lower() in OTHER_ENDINGS
+    ]
+
+
+def _check_folder(flag: str, name: str | None) -> None:
+    """Raises ValueError on a file's name where several files may have to go."""
+    if name is None or name.endswith(("/", "\\")) or Path(name).is_dir():
+        return
+    words = f"{flag}={name}: expected a folder, since several pictures are meant, got "
+    if Path(name).is_file():
+        raise ValueError(f"{words}a file")
+    if Path(name).suffix.lower() in (*ENDINGS, *_DEVIATIONS):
+        raise ValueError(f"{words}a file's name; try {name}/ if that is the folder")
+
+
+def _check_writable(folder: Path) -> None:
+    """Raises ValueError where files cannot be made, before hours of work are lost."""
+    there = folder
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    if not there.is_dir():
+        raise ValueError(f"{folder}: expected a folder to write to, {there} is none")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise ValueError(f"{folder}: expected a folder to write to, got no permission")
 
 
 def _sources(inputs: Sequence[str]) -> tuple[list[Path], bool]:
@@ -115,8 +158,12 @@ def _sources(inputs: Sequence[str]) -> tuple[list[Path], bool]:
 
 def _pictures(folder: Path) -> Iterator[Path]:
     """Files that a picture's ending is on, hidden ones left out."""
+    return (path for path in _visible(folder) if path.suffix.lower() in ENDINGS)
+
+
+def _visible(folder: Path) -> Iterator[Path]:
     for path in folder.iterdir():
-        if path.suffix.lower() in ENDINGS and not path.name.startswith("."):
+        if path.is_file() and not path.name.startswith("."):
             yield path
 
 
@@ -174,8 +221,10 @@ def _check_apart(plans: Sequence[Plan]) -> None:
                     "are read, which would be lost"
                 )
             if key in written:
+                words = f"{path}: expected a file of its own for "
+                if written[key] == plan.source:
+                    raise ValueError(f"{words}--std, got --output's")
                 raise ValueError(
-                    f"{path}: expected a file of its own for {plan.source} and "
-                    f"{written[key]}; try two folders"
+                    f"{words}{plan.source} and {written[key]}; try two folders"
                 )
             written[key] = plan.source

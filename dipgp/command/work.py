@@ -115,6 +115,8 @@ def _in_words(error: Exception) -> str:
     text = " ".join(str(error).split())
     if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text:
         return "memory ran out; try a smaller picture, or a part of it"
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}"
     return text or type(error).__name__
 
 

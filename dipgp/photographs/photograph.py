@@ -112,10 +112,13 @@ def from_samples(
         raise ValueError(f"samples of {kind}; try converting it to 8 or 16 bits")
     planes = turned(samples, orientation).astype(kind)
     if kind.kind == "f":
-        if not ((planes >= 0) & (planes <= 1)).all():
+        if not np.isfinite(planes).all():
+            raise ValueError("samples that are not finite; try painting over them")
+        least, most = float(planes.min()), float(planes.max())
+        if least < 0 or most > 1:
             raise ValueError(
-                "float samples outside [0, 1] or not finite; try dividing by white's"
-                " value"
+                f"float samples from {least:.3g} to {most:.3g}, outside [0, 1]; try "
+                "clipping them, or dividing by white's value"
             )
         planes = planes.astype(np.float32)
     else:

@@ -105,7 +105,7 @@ def _check_kind(page: Any) -> None:
     base = 1 if photometric == "MINISBLACK" else 3
     extra = [int(kind) for kind in page.extrasamples]
     if page.samplesperpixel != base + len(extra) or len(extra) > 1:
-        raise ValueError(f"{page.samplesperpixel} channels; try saving it without")
+        raise ValueError(f"{page.samplesperpixel} channels; try saving 1 to 4")
     if extra == [1]:
         raise ValueError(
             "colours that are multiplied by alpha; try saving them unassociated"

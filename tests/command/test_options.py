@@ -40,7 +40,7 @@ def test_a_blur_is_out_of_focus_unless_another_is_told():
         ([], "restoration"),
         (["denoise", "a.png"], "-o/--output"),
         (["inpaint", "a.png", "-o", "b.png"], "--mask"),
-        (["denoise", "a.png", "-o", "b.png", "--noise=0"], "above 0 and up to 255"),
+        (["denoise", "a.png", "-o", "b.png", "--noise=0"], "above 0.001 and up to"),
         (["denoise", "a.png", "-o", "b.png", "--noise=much"], "invalid number value"),
         (["denoise", "a.png", "-o", "b.png", "--factor=2"], "unrecognized arguments"),
         (["upscale", "a.png", "-o", "b.png", "--factor=1"], "number from 2 to 16"),

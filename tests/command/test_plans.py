@@ -1,4 +1,5 @@
 import dataclasses
+import os
 
 import pytest
 
@@ -94,19 +95,55 @@ def test_what_exists_is_kept_unless_told(folder):
         pytest.param(order("b.png"), r"b\.png: .*no such file", id="absent"),
         pytest.param(order("*.gif", output="x"), "matches a file", id="pattern"),
         pytest.param(order("a.png", output="x.gif"), "an ending among", id="ending"),
-        pytest.param(order("photos", output="a.png"), "got a file", id="not a folder"),
+        pytest.param(order("photos", output="a.png"), "got a file$", id="not a folder"),
+        pytest.param(
+            order("photos", output="new.png"), "new.png/ if that", id="a file's name"
+        ),
+        pytest.param(
+            order("photos", output="new", std="s.npz"), "--std=s.npz", id="std's name"
+        ),
+        pytest.param(
+            order("a.png", output="a.png/new/out.png"), "a.png is none", id="no folder"
+        ),
         pytest.param(
             order("a.png", output="a.png", overwrite=True), "would be lost", id="itself"
         ),
         pytest.param(order("a.png", std="s.jpg"), r"--std=s\.jpg", id="std's ending"),
         pytest.param(
-            order("a.png", output="s.png", std="s.png"), "file of its own", id="twice"
+            order("a.png", output="s.png", std="s.png"),
+            "for --std",
+            id="twice",
         ),
     ],
 )
 def test_mistakes_are_named(folder, wanted, message):
     with pytest.raises(ValueError, match=message):
         plans.make(wanted)
+
+
+def test_a_folder_that_cannot_be_written_to_is_refused(folder, monkeypatch):
+    asked = []
+
+    def refused(path, mode):
+        asked.append(str(path))
+        return False
+
+    monkeypatch.setattr(os, "access", refused)  # by root nothing is
+    with pytest.raises(ValueError, match=r"photos/new/deep: .* no permission"):
+        plans.make(order("a.png", output="photos/new/deep/out.png"))
+    assert asked == ["photos"]
+
+
+def test_pictures_that_are_passed_over_are_known(folder):
+    for name in ("photos/e.gif", "photos/f.WebP", "photos/.g.gif", "h.gif"):
+        (folder / name).touch()
+    found = plans.passed_over(["photos", "h.gif", "photos/*"])
+    assert list(map(str, found)) == ["photos/e.gif", "photos/f.WebP"]
+
+
+def test_a_folder_inside_a_folder_is_no_picture(folder):
+    (folder / "photos/z.png").mkdir()
+    assert len(plans.make(order("photos", output="new"))) == 2
 
 
 @pytest.mark.parametrize("name", ["picture", "--output", "--std", "--mask"])
