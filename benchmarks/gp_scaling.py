@@ -157,8 +157,8 @@ def measure_solver(size: int, repeats: int, colour: bool = False) -> dict[str, o
 def planned_memory(system: System) -> float:
     """Bytes of the compiled solver: what it is given, what it makes, and in between."""
     solve = weights.solve if system.form == "weights" else field.solve
-    given = (system.tori, system.data(system.observation.values), system.observation)
-    program = solve.lower(*given, system.tolerance, system.max_iterations).compile()
+    data = system.data(system.observation.values)
+    program = solve.lower(system.seen, data, system.limits).compile()
     plan = program.memory_analysis()
     if plan is None:  # which some devices' compilers do not tell
         return math.nan

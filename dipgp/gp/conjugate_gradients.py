@@ -14,6 +14,18 @@ Array = jax.Array
 Operator = Callable[[Array], Array]
 
 
+class Limits(NamedTuple):
+    """How far an iteration goes.
+
+    Attributes:
+      tolerance: at which it stops, in terms of whoever solves.
+      max_iterations: at most so many steps.
+    """
+
+    tolerance: float
+    max_iterations: int
+
+
 class Solution(NamedTuple):
     """Solutions of A x = b for a batch of right-hand sides.
 

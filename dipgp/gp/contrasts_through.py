@@ -5,16 +5,15 @@ add to them is spanned by A L, L constant colours; P projects on what is orthogo
 that where the mask lets pixels through.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
 
 from dipgp.gp import conjugate_gradients, through
-from dipgp.gp.colour import ChannelModel, correlate, decorrelate
+from dipgp.gp.colour import correlate, decorrelate
 from dipgp.gp.field import inverse_noise
-from dipgp.gp.toeplitz import Torus
-from dipgp.observations import LinearMap, Observation
+from dipgp.gp.seen import SeenThrough
 
 Array = jax.Array
 
@@ -31,32 +30,24 @@ class ContrastsThrough:
     Images are (1, c, h, w).
 
     Attributes:
-      tori: one covariance an independent channel.
-      observation: mask and noise.
-      channels: directions of the independent channels.
+      seen: the image.
       basis: (C, c, h, w), orthonormal, of A L behind the mask.
       level_volume: log|L^T A^T A L|, behind the mask.
-      through: A.
-      shape: (H, W, C) of the image.
     """
 
-    tori: Torus
-    observation: Observation
-    channels: ChannelModel
+    seen: SeenThrough
     basis: Array
     level_volume: Array
-    through: LinearMap = field(metadata={"static": True})
-    shape: tuple[int, int, int] = field(metadata={"static": True})
 
     @property
     def degrees(self) -> Array:
         """How many contrasts there are."""
-        colours, seen = self.basis.shape[:2]
-        return seen * jnp.sum(self.observation.mask) - colours
+        colours, values = self.basis.shape[:2]
+        return values * jnp.sum(self.seen.observation.mask) - colours
 
     def project(self, images: Array) -> Array:
         """P: zero where nothing is observed, and orthogonal to what levels add."""
-        visible = self.observation.mask[None, None] * images
+        visible = self.seen.observation.mask[None, None] * images
         shares = jnp.einsum("kchw,nchw->nk", self.basis, visible, precision="highest")
         return visible - jnp.einsum(
             "kchw,nk->nchw", self.basis, shares, precision="highest"
@@ -65,9 +56,10 @@ class ContrastsThrough:
     def covariance(self, images: Array) -> Array:
         """P G P on the contrasts, the identity on their complement."""
         weights = self.project(images)
-        spread = self.through.adjoint(jnp.moveaxis(weights[0], 0, -1), self.shape)
-        fields = self.tori.apply(decorrelate(spread, self.channels))
-        noise = jnp.square(self.observation.noise_std)[None, None]
+        seen, values = self.seen, jnp.moveaxis(weights[0], 0, -1)
+        spread = seen.through.adjoint(values, seen.shape)
+        fields = seen.tori.apply(decorrelate(spread, seen.channels))
+        noise = jnp.square(seen.observation.noise_std)[None, None]
         return self.project(self._see(fields) + noise * weights) + images - weights
 
     def invert(
@@ -78,22 +70,15 @@ class ContrastsThrough:
         Returns:
           With the relative residual of the weights' own equations, P G a = P y.
         """
+        limits = conjugate_gradients.Limits(tolerance, max_iterations)
+        precision = inverse_noise(self.seen.observation)[None, None]
         wanted = self.project(data)
         weights, iterations = jnp.zeros_like(wanted), jnp.zeros(1, int)
         rest = wanted
         for _ in range(1 + CORRECTIONS):
-            found = through.solve(
-                self.tori,
-                rest[0],
-                self.observation,
-                self.channels,
-                self.through,
-                self.shape,
-                tolerance,
-                max_iterations,
-            )
+            found = through.solve(self.seen, rest[0], limits)
             missed = rest - self._see(found.mean)
-            step = self.project(inverse_noise(self.observation)[None, None] * missed)
+            step = self.project(precision * missed)
             weights, iterations = weights + step, iterations + found.iterations[:1]
             rest = wanted - self.covariance(weights)
         size = jnp.linalg.norm(wanted)
@@ -107,32 +92,24 @@ class ContrastsThrough:
 
     def _see(self, fields: Array) -> Array:
         """(1, c, h, w) of independent channels (C, H, W)."""
-        return jnp.moveaxis(self.through(correlate(fields, self.channels)), -1, 0)[None]
+        values = self.seen.through(correlate(fields, self.seen.channels))
+        return jnp.moveaxis(values, -1, 0)[None]
 
 
-def see_through(
-    tori: Torus,
-    observation: Observation,
-    channels: ChannelModel,
-    linear_map: LinearMap,
-    shape: tuple[int, int, int],
-) -> ContrastsThrough:
-    """The contrasts of what is seen through a map; arguments as of `through.solve`."""
-    count, dtype = shape[2], observation.mask.dtype
-    colours = jnp.eye(count, dtype=dtype)[:, None, None]
-    seen = jax.vmap(linear_map)(jnp.broadcast_to(colours, (count, *shape)))
-    seen = jnp.moveaxis(seen * observation.mask[None, :, :, None], -1, 1)
+def contrasts_through(seen: SeenThrough) -> ContrastsThrough:
+    """The contrasts of one image, whatever is known of its levels."""
+    mask, count = seen.observation.mask, seen.shape[2]
+    colours = jnp.eye(count, dtype=mask.dtype)[:, None, None]
+    images = jnp.broadcast_to(colours, (count, *seen.shape))
+    flat = jax.vmap(seen.through)(images) * mask[None, :, :, None]
+    flat = jnp.moveaxis(flat, -1, 1)
     root = jnp.linalg.cholesky(
-        jnp.einsum("achw,bchw->ab", seen, seen, precision="highest")
+        jnp.einsum("achw,bchw->ab", flat, flat, precision="highest")
     )
-    flat = seen.reshape(count, -1)
-    basis = jax.scipy.linalg.solve_triangular(root, flat, lower=True)
+    rows = flat.reshape(count, -1)
+    basis = jax.scipy.linalg.solve_triangular(root, rows, lower=True)
     return ContrastsThrough(
-        tori,
-        observation,
-        channels,
-        basis.reshape(seen.shape),
+        replace(seen, level_known=False),
+        basis.reshape(flat.shape),
         2 * jnp.sum(jnp.log(jnp.diagonal(root))),
-        linear_map,
-        shape,
     )

@@ -29,7 +29,8 @@ import numpy as np
 from dipgp import numerics
 from dipgp.gp import dense, dense_through, log_volume, restricted
 from dipgp.gp.colour import decorrelate
-from dipgp.gp.contrasts_through import ContrastsThrough, see_through
+from dipgp.gp.contrasts_through import ContrastsThrough, contrasts_through
+from dipgp.gp.seen import SeenThrough
 from dipgp.gp.system import FEW_PIXELS, System
 from dipgp.gp.toeplitz import half_spectrum_counts
 from dipgp.gp.weights import Contrasts
@@ -200,24 +201,13 @@ def _torus(system: System) -> Array:
 
 def _lanczos(system: System, key: Array, probes: int, steps: int) -> Evidence:
     """By random signs and conjugate gradients."""
-    tori, observation = system.tori, system.observation
-    assert tori is not None
+    seen = system.seen
     contrasts: Contrasts | ContrastsThrough
-    data = system.data(observation.values)
-    if system.through is None:
-        contrasts = Contrasts(tori, observation)
+    data = system.data(system.observation.values)
+    if isinstance(seen, SeenThrough):
+        contrasts, data = contrasts_through(seen), data[None]
     else:
-        assert system.image_shape is not None
-        contrasts, data = (
-            see_through(
-                tori,
-                observation,
-                system.channels,
-                system.through,
-                system.image_shape,
-            ),
-            data[None],
-        )
+        contrasts = Contrasts(seen.tori, seen.observation)
     if not numerics.is_traced(contrasts.degrees):
         # As many as there are contrasts; the complement has nothing to find.
         steps = max(min(steps, int(contrasts.degrees)), 1)

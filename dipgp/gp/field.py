@@ -18,7 +18,6 @@ posterior standard deviation. The plain length of r is small far from the soluti
 the noise is weak.
 """
 
-import functools
 from typing import NamedTuple
 
 import jax
@@ -26,7 +25,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from dipgp.gp import conjugate_gradients
-from dipgp.gp.conjugate_gradients import MeanSolution
+from dipgp.gp.conjugate_gradients import Limits, MeanSolution
+from dipgp.gp.seen import Seen
 from dipgp.gp.toeplitz import Torus, half_spectrum_counts
 from dipgp.observations import Observation
 
@@ -82,74 +82,53 @@ def error_unit(seen: Array, unknowns: int) -> Array:
     return jnp.sqrt(jnp.clip(unknowns - seen, LEAST_SHARE * seen, seen))
 
 
-@functools.partial(jax.jit, static_argnames=("max_iterations", "level_known"))
-def solve(
-    tori: Torus,
-    data: Array,
-    observation: Observation,
-    tolerance: float,
-    max_iterations: int,
-    level_known: bool = False,
-) -> MeanSolution:
+@jax.jit
+def solve(seen: Seen, data: Array, limits: Limits) -> MeanSolution:
     """Posterior means of independent channels with an unknown level each.
 
     Args:
-      tori: one covariance a channel.
+      seen: the channels, mask and noise.
       data: (C, H, W), zero where nothing is observed.
-      observation: mask and noise of these data.
-      tolerance: bound on the error to stop at, in the norm of the posterior over the
+      limits: the tolerance is of the error, in the norm of the posterior over the
         `error_unit`.
-      max_iterations: at most so many steps.
-      level_known: whether the levels are 0.
     """
-    precision = inverse_noise(observation)
-    pixels = jnp.sum(observation.mask)
-    start = jnp.sum(observation.mask[None] * data, (1, 2), keepdims=True) / pixels
-    if level_known:
+    mask, precision = seen.observation.mask, inverse_noise(seen.observation)
+    pixels = jnp.sum(mask)
+    start = jnp.sum(mask[None] * data, (1, 2), keepdims=True) / pixels
+    if seen.level_known:
         start = jnp.zeros_like(start)
-    centred = observation.mask[None] * (data - start)
+    centred = mask[None] * (data - start)
     weight = jnp.max(precision)
-    height, width = data.shape[1:]
-    around = coordinates(tori, weight, (height, width), level_known)
+    around = coordinates(seen, weight, (data.shape[1], data.shape[2]))
     found = _invert(
         around,
         precision[None] * centred,
         precision,
-        tolerance,
-        max_iterations,
-        error_unit(pixels, observation.mask.size),
-        around.guess(centred, observation.mask, weight),
+        limits,
+        error_unit(pixels, mask.size),
+        around.guess(centred, mask, weight),
     )
     return found._replace(mean=found.mean + start, level=found.level + start[:, 0, 0])
 
 
-@functools.partial(jax.jit, static_argnames=("max_iterations", "level_known"))
+@jax.jit
 def apply_posterior_covariance(
-    tori: Torus,
-    images: Array,
-    observation: Observation,
-    tolerance: float,
-    max_iterations: int,
-    level_known: bool = False,
+    seen: Seen, images: Array, limits: Limits
 ) -> MeanSolution:
     """The posterior's covariance matrix (W + K^-1)^-1 times images.
 
     Args:
-      tori: one covariance an image.
-      images: (C, H, W).
-      observation: mask and noise that the posterior is conditioned on.
-      tolerance: bound on the error to stop at, relative to the product, both in the
-        norm of the posterior.
-      max_iterations: at most so many steps.
-      level_known: whether the levels are 0.
+      seen: one channel an image, with the mask and noise of the posterior.
+      images: (N, H, W).
+      limits: the tolerance is of the error relative to the product, both in the norm
+        of the posterior.
 
     Returns:
       The products as `mean`, and how the solves went.
     """
-    precision = inverse_noise(observation)
-    height, width = images.shape[1:]
-    around = coordinates(tori, jnp.max(precision), (height, width), level_known)
-    return _invert(around, images, precision, tolerance, max_iterations)
+    precision = inverse_noise(seen.observation)
+    around = coordinates(seen, jnp.max(precision), (images.shape[1], images.shape[2]))
+    return _invert(around, images, precision, limits)
 
 
 class Coordinates(NamedTuple):
@@ -219,26 +198,24 @@ class Coordinates(NamedTuple):
         return first / (self.size[0] * self.size[1])
 
 
-def coordinates(
-    tori: Torus, weight: Array, grid: tuple[int, int], level_known: bool
-) -> Coordinates:
-    """The coordinates for a scalar w, `weight`, and one image a torus."""
-    spectrum = tori.spectrum
+def coordinates(seen: Seen, weight: Array, grid: tuple[int, int]) -> Coordinates:
+    """The coordinates for a scalar w, `weight`, and one image (H, W) a torus."""
+    spectrum, size = seen.tori.spectrum, seen.tori.size
     largest = 1 + weight * spectrum
     gain = jnp.sqrt(spectrum / largest)
     prior = 1 / largest
-    if not level_known:
+    if not seen.level_known:
         gain = gain.at[:, 0, 0].set(1 / jnp.sqrt(weight))
         prior = prior.at[:, 0, 0].set(0)
 
     # Each entry counts for the frequencies that it stands for, so that the dot products
     # of the iteration are those of images.
-    counts = half_spectrum_counts(tori.size)
-    unit = np.sqrt(counts / (tori.size[0] * tori.size[1]))
+    counts = half_spectrum_counts(size)
+    unit = np.sqrt(counts / (size[0] * size[1]))
     analysis = gain * jnp.asarray(unit, gain.dtype)[None]
     synthesis = gain / jnp.asarray(unit, gain.dtype)[None]
     return Coordinates(
-        prior, largest, analysis, synthesis, tori.size, grid, level_known
+        prior, largest, analysis, synthesis, size, grid, seen.level_known
     )
 
 
@@ -251,8 +228,7 @@ def _invert(
     around: Coordinates,
     images: Array,
     precision: Array,
-    tolerance: float,
-    max_iterations: int,
+    limits: Limits,
     unit: jax.typing.ArrayLike = np.inf,
     start: Array | None = None,
 ) -> MeanSolution:
@@ -266,8 +242,7 @@ def _invert(
         operator,
         around.to_coefficients(images),
         lambda coefficients: coefficients,
-        tolerance,
-        max_iterations,
+        *limits,
         lambda residuals: around.largest[:, None] * residuals,
         unit,
         start,

@@ -14,8 +14,9 @@ from dipgp.gp import dense, through_filter, weights
 from dipgp.gp import field as field_form
 from dipgp.gp import through as through_form
 from dipgp.gp.colour import ChannelModel, correlate, decorrelate
-from dipgp.gp.conjugate_gradients import MeanSolution
+from dipgp.gp.conjugate_gradients import Limits, MeanSolution
 from dipgp.gp.forms import TOLERANCES, Form
+from dipgp.gp.seen import Seen, SeenThrough
 from dipgp.gp.toeplitz import Torus
 from dipgp.kernels.stationary import Covariance
 from dipgp.observations import (
@@ -177,34 +178,31 @@ class System:
             return fields
         return self.data(self.through(correlate(fields, self.channels)))
 
+    @property
+    def seen(self) -> Seen:
+        """What iterations are given; `SeenThrough` where there is a map."""
+        assert self.tori is not None
+        given = self.tori, self.observation, self.level_known
+        if self.through is None:
+            return Seen(*given)
+        assert self.image_shape is not None
+        return SeenThrough(*given, self.channels, self.through, self.image_shape)
+
+    @property
+    def limits(self) -> Limits:
+        """Of the form's own iteration."""
+        return Limits(self.tolerance, self.max_iterations)
+
     def solve(self, data: Array) -> MeanSolution:
         """Posterior means (C, H, W) of data (c, h, w), zero where not seen."""
         if self.tori is None:
             return dense.solve(self.covariances, data, self.observation)
-        if self.through is not None:
-            assert self.image_shape is not None
-            by_weights = self.form == "weights"
+        seen, by_weights = self.seen, self.form == "weights"
+        if isinstance(seen, SeenThrough):
             solve_through = through_filter.solve if by_weights else through_form.solve
-            return solve_through(
-                self.tori,
-                data,
-                self.observation,
-                self.channels,
-                self.through,
-                self.image_shape,
-                self.tolerance,
-                self.max_iterations,
-                self.level_known,
-            )
-        solve = weights.solve if self.form == "weights" else field_form.solve
-        return solve(
-            self.tori,
-            data,
-            self.observation,
-            self.tolerance,
-            self.max_iterations,
-            self.level_known,
-        )
+            return solve_through(seen, data, self.limits)
+        solve = weights.solve if by_weights else field_form.solve
+        return solve(seen, data, self.limits)
 
     def apply_posterior_covariance(self, images: Array) -> MeanSolution:
         """What is left open, as a matrix, times images (N C, H, W) along `directions`.
@@ -213,46 +211,19 @@ class System:
         all is seen through a filter. The products are `mean`.
         """
         count = len(images) // len(self.covariances)
-        tori, tolerance = self.stacked(count).tori, self.tolerance_of("field")
-        assert tori is not None
+        seen = self.stacked(count).seen
+        limits = Limits(self.tolerance_of("field"), self.max_iterations)
+        if not isinstance(seen, SeenThrough):
+            return field_form.apply_posterior_covariance(seen, images, limits)
         if self.form == "weights":
-            assert self.through is not None
-            return through_filter.apply_posterior_covariance(
-                tori,
-                images,
-                self.observation,
-                self.through,
-                self.tolerance,
-                self.max_iterations,
-            )
-        if self.through is None:
-            return field_form.apply_posterior_covariance(
-                tori,
-                images,
-                self.observation,
-                tolerance,
-                self.max_iterations,
-                self.level_known,
-            )
-        assert self.image_shape is not None
-        if self.couples_channels:
-            colours = images.reshape(count, -1, *self.grid)
-            colours = jnp.moveaxis(colours, 1, -1)
-            each = jax.vmap(decorrelate, (0, None))(colours, self.channels)
-            images = each.reshape(images.shape)
-        found = through_form.apply_posterior_covariance(
-            tori,
-            images,
-            self.observation,
-            self.channels,
-            self.through,
-            self.image_shape,
-            tolerance,
-            self.max_iterations,
-            self.level_known,
-        )
+            return through_filter.apply_posterior_covariance(seen, images, self.limits)
         if not self.couples_channels:
-            return found
+            return through_form.apply_posterior_covariance(seen, images, limits)
+        colours = jnp.moveaxis(images.reshape(count, -1, *self.grid), 1, -1)
+        each = jax.vmap(decorrelate, (0, None))(colours, self.channels)
+        found = through_form.apply_posterior_covariance(
+            seen, each.reshape(images.shape), limits
+        )
         each = found.mean.reshape(count, -1, *self.grid)
         products = jnp.moveaxis(correlate(each, self.channels), -1, 1)
         return found._replace(mean=products.reshape(images.shape))

@@ -17,162 +17,96 @@ of A^T W A would leave them near 1 / 3.
 Maps that are filters have a form that takes far fewer steps (`through_filter`).
 """
 
-import functools
-import math
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from dipgp.gp import conjugate_gradients, field
-from dipgp.gp.colour import ChannelModel, correlate, decorrelate
-from dipgp.gp.conjugate_gradients import MeanSolution
-from dipgp.gp.toeplitz import Torus
+from dipgp.gp.colour import correlate, decorrelate
+from dipgp.gp.conjugate_gradients import Limits, MeanSolution
+from dipgp.gp.seen import SeenThrough
 from dipgp.observations import LinearMap, Observation
 
 Array = jax.Array
 
 
-@functools.partial(
-    jax.jit, static_argnames=("through", "shape", "max_iterations", "level_known")
-)
-def solve(
-    tori: Torus,
-    data: Array,
-    observation: Observation,
-    channels: ChannelModel,
-    through: LinearMap,
-    shape: tuple[int, int, int],
-    tolerance: float,
-    max_iterations: int,
-    level_known: bool = False,
-) -> MeanSolution:
+@jax.jit
+def solve(seen: SeenThrough, data: Array, limits: Limits) -> MeanSolution:
     """Posterior means of N images whose channels have unknown levels.
 
     Args:
-      tori: N C covariances, those of each image's independent channels in turn.
+      seen: the images.
       data: (N c, h, w) colours seen of each image in turn, zero where nothing is.
-      observation: mask and noise of these data.
-      channels: directions of the independent channels.
-      through: A.
-      shape: (H, W, C) of each image.
-      tolerance: bound on the error to stop at, in the norm of the posterior over
+      limits: the tolerance is of the error, in the norm of the posterior over
         `field.error_unit`.
-      max_iterations: at most so many steps.
-      level_known: whether the levels are 0.
 
     Returns:
       (N C, H, W) independent channels. Those of an image share one system, hence its
       steps and its residual.
     """
-    count = len(tori.spectrum) // shape[2]
+    shape, count = seen.shape, seen.count
     values = jnp.moveaxis(data.reshape(count, -1, *data.shape[1:]), 1, -1)
-    moments, weighted = _flat_moments(observation, through, shape)
+    moments, weighted = _flat_moments(seen.observation, seen.through, shape)
     products = jnp.einsum("ahwc,nhwc->na", weighted, values, precision="highest")
     start = jnp.linalg.solve(moments, products.T).T  # (N, C), the nearest flat images
-    if level_known:
+    if seen.level_known:
         start = jnp.zeros_like(start)
-    rest = values - jax.vmap(through)(
+    rest = values - jax.vmap(seen.through)(
         jnp.broadcast_to(start[:, None, None], (count, *shape))
     )
-    weighed = field.inverse_noise(observation)[None, :, :, None] * rest
-    spread = jax.vmap(lambda values: through.adjoint(values, shape))(weighed)
+    weighed = field.inverse_noise(seen.observation)[None, :, :, None] * rest
+    spread = jax.vmap(lambda values: seen.through.adjoint(values, shape))(weighed)
+    pixels = values.shape[-1] * jnp.sum(seen.observation.mask)
     found = _invert(
-        tori,
-        jax.vmap(decorrelate, (0, None))(spread, channels).reshape(-1, *shape[:2]),
-        observation,
-        channels,
-        through,
-        shape,
-        tolerance,
-        max_iterations,
-        level_known,
-        field.error_unit(
-            values.shape[-1] * jnp.sum(observation.mask), math.prod(shape)
-        ),
+        seen,
+        jax.vmap(decorrelate, (0, None))(spread, seen.channels).reshape(-1, *seen.grid),
+        limits,
+        field.error_unit(pixels, seen.unknowns),
     )
-    turned = jnp.matmul(start, channels.rotation, precision="highest")  # V^T m
+    turned = jnp.matmul(start, seen.channels.rotation, precision="highest")  # V^T m
     return found._replace(
         mean=found.mean + turned.reshape(-1, 1, 1), level=found.level + turned.ravel()
     )
 
 
-@functools.partial(
-    jax.jit, static_argnames=("through", "shape", "max_iterations", "level_known")
-)
+@jax.jit
 def apply_posterior_covariance(
-    tori: Torus,
-    images: Array,
-    observation: Observation,
-    channels: ChannelModel,
-    through: LinearMap,
-    shape: tuple[int, int, int],
-    tolerance: float,
-    max_iterations: int,
-    level_known: bool = False,
+    seen: SeenThrough, images: Array, limits: Limits
 ) -> MeanSolution:
     """The posterior's covariance matrix (A^T W A + K^-1)^-1 times images.
 
     Args:
-      tori: N C covariances, those of each image's independent channels in turn.
+      seen: the images, with the mask and noise of the posterior.
       images: (N C, H, W) independent channels.
-      observation: mask and noise that the posterior is conditioned on.
-      channels: directions of the independent channels.
-      through: A.
-      shape: (H, W, C) of each image.
-      tolerance: bound on the error to stop at, relative to the product, both in the
-        norm of the posterior.
-      max_iterations: at most so many steps.
-      level_known: whether the levels are 0.
+      limits: the tolerance is of the error relative to the product, both in the norm
+        of the posterior.
 
     Returns:
       The products (N C, H, W) as `mean`, and how the solves went.
     """
-    return _invert(
-        tori,
-        images,
-        observation,
-        channels,
-        through,
-        shape,
-        tolerance,
-        max_iterations,
-        level_known,
-        np.inf,
-    )
+    return _invert(seen, images, limits, np.inf)
 
 
 def _invert(
-    tori: Torus,
-    images: Array,
-    observation: Observation,
-    channels: ChannelModel,
-    through: LinearMap,
-    shape: tuple[int, int, int],
-    tolerance: float,
-    max_iterations: int,
-    level_known: bool,
-    unit: jax.typing.ArrayLike,
+    seen: SeenThrough, images: Array, limits: Limits, unit: jax.typing.ArrayLike
 ) -> MeanSolution:
     """Solves (A^T W A + K^-1) f = images on the torus around the images."""
-    height, width, colours = shape
-    count = len(tori.spectrum) // colours
-    noise_free = field.inverse_noise(observation)[None, :, :, None]
-    see = jax.vmap(through)
-    spread = jax.vmap(lambda values: through.adjoint(values, shape))
+    height, width, colours = seen.shape
+    count = seen.count
+    precision = field.inverse_noise(seen.observation)
+    see = jax.vmap(seen.through)
+    spread = jax.vmap(lambda values: seen.through.adjoint(values, seen.shape))
     to_colours = jax.vmap(correlate, (0, None))
     to_channels = jax.vmap(decorrelate, (0, None))
 
     def normal(images: Array) -> Array:
         """A^T W A."""
-        return spread(noise_free * see(images))
+        return spread(precision[None, :, :, None] * see(images))
 
-    moments, _ = _flat_moments(observation, through, shape)
-    size = jnp.max(field.inverse_noise(observation))  # which the moments lack
-    typical = size * jnp.trace(moments) / math.prod(shape)
-    around = field.coordinates(
-        tori, jax.lax.stop_gradient(typical), (height, width), level_known
-    )
+    moments, _ = _flat_moments(seen.observation, seen.through, seen.shape)
+    size = jnp.max(precision)  # which the moments lack
+    typical = size * jnp.trace(moments) / seen.unknowns
+    around = field.coordinates(seen, jax.lax.stop_gradient(typical), seen.grid)
     together = (count, colours, *around.prior.shape[1:])
 
     def to_images(coefficients: Array) -> Array:
@@ -184,9 +118,9 @@ def _invert(
         return around.to_coefficients(each).reshape(count, colours, 2, *together[2:])
 
     def operator(coefficients: Array) -> Array:
-        seen = normal(to_colours(to_images(coefficients), channels))
+        left = normal(to_colours(to_images(coefficients), seen.channels))
         prior = around.prior.reshape(together)[:, :, None]
-        return prior * coefficients + to_coefficients(to_channels(seen, channels))
+        return prior * coefficients + to_coefficients(to_channels(left, seen.channels))
 
     def metric(residuals: Array) -> Array:
         return around.largest.reshape(together)[:, :, None] * residuals
@@ -195,8 +129,7 @@ def _invert(
         operator,
         to_coefficients(images),
         lambda coefficients: coefficients,
-        tolerance,
-        max_iterations,
+        *limits,
         metric,
         unit,
     )

@@ -13,76 +13,54 @@ is seen a few steps do. In the field's coordinates the filter cannot be used as 
 the torus around the image, of which nothing is seen, spoils what it would bring.
 """
 
-import functools
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from dipgp.gp import conjugate_gradients, grid_inverse
-from dipgp.gp.colour import ChannelModel, decorrelate
-from dipgp.gp.conjugate_gradients import MeanSolution
+from dipgp.gp.colour import decorrelate
+from dipgp.gp.conjugate_gradients import Limits, MeanSolution
+from dipgp.gp.seen import SeenThrough
 from dipgp.gp.toeplitz import Torus
-from dipgp.gp.weights import Contrasts, Values
-from dipgp.observations import LinearMap, Observation
+from dipgp.gp.weights import Contrasts, Values, contrasts_of
+from dipgp.observations import LinearMap
 from dipgp.observations.stationary_filter import goes_around, stationary_filter
 
 Array = jax.Array
 
 
-@functools.partial(
-    jax.jit, static_argnames=("through", "shape", "max_iterations", "level_known")
-)
-def solve(
-    tori: Torus,
-    data: Array,
-    observation: Observation,
-    channels: ChannelModel,
-    through: LinearMap,
-    shape: tuple[int, int, int],
-    tolerance: float,
-    max_iterations: int,
-    level_known: bool = False,
-) -> MeanSolution:
+@jax.jit
+def solve(seen: SeenThrough, data: Array, limits: Limits) -> MeanSolution:
     """Posterior means of N images whose channels have unknown levels.
 
     Args:
-      tori: N C covariances, those of each image's independent channels in turn.
+      seen: the images, through a map that `stationary_filter` knows.
       data: (N C, h, w) colours seen of each image in turn, zero where nothing is.
-      observation: mask and noise of these data.
-      channels: directions of the independent channels.
-      through: A, a map that `stationary_filter` knows.
-      shape: (H, W, C) of each image.
-      tolerance: relative residual to stop at.
-      max_iterations: at most so many steps.
-      level_known: whether the levels are 0.
+      limits: the tolerance is of the relative residual.
 
     Returns:
       (N C, H, W) independent channels, each solved by itself.
     """
     grid = data.shape[1], data.shape[2]
-    images = jnp.moveaxis(data.reshape(-1, shape[2], *grid), 1, -1)
-    values = jax.vmap(decorrelate, (0, None))(images, channels).reshape(data.shape)
-    filtered = _Filtered(tori, through, shape[:2])
-    contrasts = (Values if level_known else Contrasts)(tori, observation)
-    solution = filtered.invert(contrasts, values, tolerance, max_iterations)
+    images = jnp.moveaxis(data.reshape(-1, seen.shape[2], *grid), 1, -1)
+    values = jax.vmap(decorrelate, (0, None))(images, seen.channels)
+    values = values.reshape(data.shape)
+    filtered = _Filtered(seen.tori, seen.through, seen.grid)
+    contrasts = contrasts_of(seen)
+    solution = filtered.invert(contrasts, values, limits)
     weights = contrasts.project(solution.value)
     field = filtered.field_of(weights)
     left = values - filtered.see(field) - contrasts.noise * weights
-    level = contrasts.level(left) / stationary_filter(through).taps.sum()
+    level = contrasts.level(left) / stationary_filter(seen.through).taps.sum()
     return MeanSolution(
         field + level, level[:, 0, 0], solution.iterations, solution.residual
     )
 
 
-@functools.partial(jax.jit, static_argnames=("through", "max_iterations"))
+@jax.jit
 def apply_posterior_covariance(
-    tori: Torus,
-    images: Array,
-    observation: Observation,
-    through: LinearMap,
-    tolerance: float,
-    max_iterations: int,
+    seen: SeenThrough, images: Array, limits: Limits
 ) -> MeanSolution:
     """The posterior's covariance matrix K - K A^T (A K A^T + D)^-1 A K times images.
 
@@ -90,20 +68,17 @@ def apply_posterior_covariance(
     falls as one over the pixels.
 
     Args:
-      tori: N covariances.
-      images: (N, H, W), independent channels.
-      observation: mask and noise that the posterior is conditioned on.
-      through: A, a map that `stationary_filter` knows.
-      tolerance: relative residual to stop at.
-      max_iterations: at most so many steps.
+      seen: the images, through a map that `stationary_filter` knows.
+      images: (N C, H, W), independent channels.
+      limits: the tolerance is of the relative residual.
 
     Returns:
-      The products (N, H, W) as `mean`, and how the solves went.
+      The products (N C, H, W) as `mean`, and how the solves went.
     """
-    filtered = _Filtered(tori, through, (images.shape[1], images.shape[2]))
-    values = Values(tori, observation)
-    prior = tori.apply(images)
-    solution = filtered.invert(values, filtered.see(prior), tolerance, max_iterations)
+    filtered = _Filtered(seen.tori, seen.through, seen.grid)
+    values = Values(seen.tori, seen.observation)
+    prior = seen.tori.apply(images)
+    solution = filtered.invert(values, filtered.see(prior), limits)
     left = prior - filtered.field_of(values.project(solution.value))
     levels = jnp.zeros(len(images), images.dtype)
     return MeanSolution(left, levels, solution.iterations, solution.residual)
@@ -135,7 +110,7 @@ class _Filtered(NamedTuple):
         return self.tori.apply(jax.vmap(spread)(weights))
 
     def invert(
-        self, contrasts: Contrasts, data: Array, tolerance: float, max_iterations: int
+        self, contrasts: Contrasts, data: Array, limits: Limits
     ) -> conjugate_gradients.Solution:
         """Weights of data (N, h, w)."""
         still = jax.lax.stop_gradient(contrasts)
@@ -151,6 +126,5 @@ class _Filtered(NamedTuple):
             ),
             contrasts.project(data),
             contrasts.within(nearly_inverse),
-            tolerance,
-            max_iterations,
+            *limits,
         )

@@ -6,43 +6,33 @@ which is nearly exact where everything is observed or what is missing lies toget
 products with the torus a step: four FFTs.
 """
 
-import functools
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from dipgp.gp import conjugate_gradients
-from dipgp.gp.conjugate_gradients import MeanSolution, Operator
+from dipgp.gp.conjugate_gradients import Limits, MeanSolution, Operator
+from dipgp.gp.seen import Seen
 from dipgp.gp.toeplitz import Torus
 from dipgp.observations import Observation
 
 Array = jax.Array
 
 
-@functools.partial(jax.jit, static_argnames=("max_iterations", "level_known"))
-def solve(
-    tori: Torus,
-    data: Array,
-    observation: Observation,
-    tolerance: float,
-    max_iterations: int,
-    level_known: bool = False,
-) -> MeanSolution:
+@jax.jit
+def solve(seen: Seen, data: Array, limits: Limits) -> MeanSolution:
     """Posterior means of independent channels with an unknown level each.
 
     Args:
-      tori: one covariance a channel.
+      seen: the channels, and what they were seen through.
       data: (C, H, W), zero where nothing is observed.
-      observation: mask and noise of these data.
-      tolerance: relative residual to stop at.
-      max_iterations: at most so many steps.
-      level_known: whether the levels are 0.
+      limits: the tolerance is of the relative residual.
     """
-    contrasts = (Values if level_known else Contrasts)(tori, observation)
-    solution = contrasts.invert(data, tolerance, max_iterations)
+    contrasts = contrasts_of(seen)
+    solution = contrasts.invert(data, *limits)
     weights = contrasts.project(solution.value)
-    field = tori.apply(weights)
+    field = seen.tori.apply(weights)
     level = contrasts.level(data - field - contrasts.noise * weights)
     return MeanSolution(
         field + level, level[:, 0, 0], solution.iterations, solution.residual
@@ -143,3 +133,9 @@ class Values(Contrasts):
     def project(self, images: Array) -> Array:
         """Zero where nothing is observed."""
         return self.mask * images
+
+
+def contrasts_of(seen: Seen) -> Contrasts:
+    """What tells of channels: values where their levels are known to be 0."""
+    kind = Values if seen.level_known else Contrasts
+    return kind(seen.tori, seen.observation)
