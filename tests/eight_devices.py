@@ -9,6 +9,7 @@ from noisy_matrices import advance, begin
 from dipgp import devices, gp, kernels
 from dipgp.inference.chains import run_chains
 from dipgp.inference.checkpoint import Checkpoints
+from dipgp.observations import observe
 from experiments.restoration import Request
 
 DEVICES = 8
@@ -148,9 +149,84 @@ class TestPosterior:
         assert_same_bits(found.info.iterations, expected.info.iterations)
         assert found.info.converged
 
-    def test_draws_that_cannot_be_shared_are_refused(self, posterior, mesh):
-        with pytest.raises(ValueError, match=r"^count: expected a multiple of 8"):
-            posterior.sample(jax.random.key(0), 9, mesh=mesh)
+    @pytest.mark.parametrize(
+        ("call", "name"),
+        [
+            (lambda p, **where: p.sample(jax.random.key(0), 9, **where), "count"),
+            (
+                lambda p, **where: p.variance(
+                    jax.random.key(0), method="samples", solves=9, **where
+                ),
+                "count",
+            ),
+            (
+                lambda p, **where: p.log_evidence(
+                    jax.random.key(0), method="lanczos", probes=9, **where
+                ),
+                "probes",
+            ),
+        ],
+        ids=["draws", "variances", "evidence"],
+    )
+    def test_what_cannot_be_shared_is_refused(self, posterior, mesh, call, name):
+        with pytest.raises(ValueError, match=rf"^{name}: expected a multiple of 8"):
+            call(posterior, mesh=mesh)
+
+
+@pytest.fixture(scope="module")
+def seen():
+    rng = np.random.default_rng(1)
+    mask = rng.uniform(size=(9, 8)) < 0.7
+    return observe(rng.standard_normal((9, 8, 1)), mask, noise_std=0.3)
+
+
+class TestEvidence:
+    @staticmethod
+    def evidence(scale, seen, mesh):
+        process = gp.condition(
+            kernels.matern(1.5, scale), observation=seen, method="field", reach=10
+        )
+        return process.log_evidence(
+            jax.random.key(3), method="lanczos", steps=8, mesh=mesh
+        )
+
+    def test_it_is_that_of_one_device(self, seen, mesh):
+        found, expected = (self.evidence(1.5, seen, each) for each in (mesh, None))
+        np.testing.assert_allclose(found.value, expected.value, rtol=1e-6)
+        error = expected.standard_error
+        np.testing.assert_allclose(found.standard_error, error, rtol=1e-4)
+
+    def test_derivatives_are_those_of_one_device(self, seen, mesh):
+        def slope(scale, mesh):
+            return jax.grad(lambda s: self.evidence(s, seen, mesh).value)(scale)
+
+        program = jax.make_jaxpr(lambda scale: slope(scale, mesh))(1.5)
+        assert "shard_map" in str(program)
+        found, expected = (
+            jax.jit(slope, static_argnums=1)(1.5, m) for m in (mesh, None)
+        )
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+    def test_a_fit_climbs_the_same_hill(self, seen, mesh, monkeypatch):
+        monkeypatch.setattr("dipgp.gp.evidence.FEW_PIXELS", 0)
+
+        def fit(mesh):
+            return gp.fit(
+                lambda told: kernels.matern(1.5, told["scale"]),
+                {"scale": 1.0},
+                seen,
+                key=jax.random.key(3),
+                steps=8,
+                max_evaluations=4,
+                mesh=mesh,
+            )
+
+        found, expected = fit(mesh), fit(None)
+        assert expected.parameters["scale"] != pytest.approx(1.0, rel=0.01)
+        assert found.parameters == pytest.approx(expected.parameters, rel=1e-4)
+        np.testing.assert_allclose(
+            found.evidence.value, expected.evidence.value, rtol=1e-6
+        )
 
 
 def test_a_run_goes_on_from_a_checkpoint_on_another_number_of_devices(tmp_path, mesh):

@@ -26,7 +26,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dipgp import numerics
+from dipgp import devices, numerics
+from dipgp.devices import Mesh
 from dipgp.gp import dense, dense_through, log_volume, restricted
 from dipgp.gp.colour import decorrelate
 from dipgp.gp.contrasts_through import ContrastsThrough, contrasts_through
@@ -68,6 +69,7 @@ def estimate(
     method: Method,
     probes: int,
     steps: int,
+    mesh: Mesh | None = None,
 ) -> Evidence:
     """The evidence of a system; arguments as of `Posterior.log_evidence`."""
     numerics.check_choice("method", method, get_args(Method))
@@ -97,7 +99,9 @@ def estimate(
     for name, count in (("probes", probes), ("steps", steps)):
         numerics.check_whole_number(name, count, least=1)
         numerics.check_sizes(name, (count, *system.grid))
-    return _lanczos(system, key, probes, steps)
+    if mesh is not None:
+        devices.check_multiple("probes", probes, mesh)
+    return _lanczos(system, key, probes, steps, mesh)
 
 
 def few_unknowns(
@@ -199,7 +203,9 @@ def _torus(system: System) -> Array:
     return jnp.stack([channel(covariance, values) for covariance, values in pairs])
 
 
-def _lanczos(system: System, key: Array, probes: int, steps: int) -> Evidence:
+def _lanczos(
+    system: System, key: Array, probes: int, steps: int, mesh: Mesh | None
+) -> Evidence:
     """By random signs and conjugate gradients."""
     seen = system.seen
     contrasts: Contrasts | ContrastsThrough
@@ -212,7 +218,7 @@ def _lanczos(system: System, key: Array, probes: int, steps: int) -> Evidence:
         # As many as there are contrasts; the complement has nothing to find.
         steps = max(min(steps, int(contrasts.degrees)), 1)
     tolerance = system.tolerance_of("weights" if system.through is None else "field")
-    settings = log_volume.Settings(steps, tolerance, system.max_iterations)
+    settings = log_volume.Settings(steps, tolerance, system.max_iterations, mesh)
     still = jax.lax.stop_gradient(contrasts)
     solution = still.invert(
         jax.lax.stop_gradient(data), settings.tolerance, settings.max_iterations
@@ -225,7 +231,13 @@ def _lanczos(system: System, key: Array, probes: int, steps: int) -> Evidence:
     )
     shape = (probes, *data.shape)
     signs = jax.vmap(still.project)(jax.random.rademacher(key, shape, data.dtype))
-    wholes, halves = log_volume.estimate(contrasts, signs, settings)
+    # Within a program that is compiled around it, nothing is moved by hand.
+    if mesh is None or numerics.is_traced((contrasts, signs)):
+        wholes, halves = log_volume.estimate(contrasts, signs, settings)
+    else:
+        placed = devices.replicate(contrasts, mesh), devices.place(signs, mesh)
+        found = devices.gather(log_volume.estimate(*placed, settings))
+        wholes, halves = map(jnp.asarray, found)
     error = jnp.zeros((), data.dtype)
     if probes > 1:
         sums = jax.lax.stop_gradient(jnp.sum(wholes, axis=1))

@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 import scipy  # loads scipy.optimize, which is slow, where it is first read
 
-from dipgp import numerics
+from dipgp import devices, numerics
+from dipgp.devices import Mesh
 from dipgp.gp import arguments, evidence, forms, toeplitz
 from dipgp.gp.colour import ChannelModel
 from dipgp.gp.evidence import Evidence
@@ -75,6 +76,7 @@ def fit(
     steps: int = evidence.STEPS,
     max_evaluations: int = 200,
     report: Report = lambda message: None,
+    mesh: Mesh | None = None,
 ) -> Fit:
     """Climbs the evidence by its gradient, in the logarithms of the parameters.
 
@@ -98,14 +100,16 @@ def fit(
       steps: of Lanczos' iteration.
       max_evaluations: of the evidence at most.
       report: is told how far the search is.
+      mesh: devices of `dipgp.devices.make_mesh` that share the random signs, which they
+        divide evenly. Processes that share them call this together.
 
     Returns:
       The fit; look at `converged`.
 
     Raises:
       ValueError: on a start that is not positive, on a name used twice, without a key
-        where one is needed, on a map that does not fit what was seen, or on a
-        covariance that is not finite at the start.
+        where one is needed, on signs that the devices do not divide, on a map that does
+        not fit what was seen, or on a covariance that is not finite at the start.
     """
     check_observation(observation)
     if not callable(family):
@@ -176,7 +180,7 @@ def fit(
             None if through is None else shape,
         )
         method: evidence.Method = "dense" if small else "lanczos"
-        return evidence.estimate(system, key, method, probes, steps)
+        return evidence.estimate(system, key, method, probes, steps, mesh)
 
     @functools.partial(jax.jit, static_argnums=1)
     def climb(logs: Array, reach: tuple[int, int] | None) -> tuple[Array, Array]:
@@ -189,7 +193,10 @@ def fit(
     ) -> tuple[float, np.ndarray]:
         nonlocal count
         count += 1
-        value, slope = climb(jnp.asarray(logs, observation.values.dtype), reach)
+        value, slope = climb(np.asarray(logs, observation.values.dtype), reach)
+        if mesh is not None:
+            # All processes climb by the first one's numbers, to the last bit.
+            value, *slope = devices.exchange(np.append(value, slope), mesh)[0]
         if count == 1 and not np.isfinite(value):
             raise ValueError(
                 f"start: expected parameters with a finite evidence, got {guess}"

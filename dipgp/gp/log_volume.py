@@ -7,12 +7,15 @@ z^T A^-1 dA z.
 """
 
 import functools
-from typing import NamedTuple, Protocol
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 from matfree import decomp
 
+from dipgp import devices
+from dipgp.devices import Mesh
 from dipgp.gp import conjugate_gradients
 
 Array = jax.Array
@@ -41,11 +44,19 @@ class Contrasts(Protocol):
 
 
 class Settings(NamedTuple):
-    """Lanczos' steps, and how the solves behind derivatives end."""
+    """Lanczos' steps, how the solves behind derivatives end, and who shares them.
+
+    Attributes:
+      steps: of each sign's iteration.
+      tolerance: of the solves.
+      max_iterations: of the solves.
+      mesh: devices that divide the signs evenly; None for one.
+    """
 
     steps: int
     tolerance: float
     max_iterations: int
+    mesh: Mesh | None = None
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
@@ -53,16 +64,7 @@ def estimate(
     contrasts: Contrasts, signs: Array, settings: Settings
 ) -> tuple[Array, Array]:
     """z^T log(P A P) z for signs (probes, N, ...), by all and by half of the steps."""
-
-    def probe(images: Array) -> tuple[Array, Array]:
-        volumes = [
-            _quadrature(contrasts, index, image, settings.steps)
-            for index, image in enumerate(images)
-        ]
-        wholes, halves = zip(*volumes, strict=True)
-        return jnp.stack(wholes), jnp.stack(halves)
-
-    return jax.lax.map(probe, signs)
+    return _volumes(contrasts, signs, settings)
 
 
 @estimate.defjvp
@@ -78,19 +80,69 @@ def _estimate_jvp(
     contrasts, signs = primals
     change, _ = tangents
 
-    def pull(images: Array) -> Array:
-        solution = contrasts.invert(images, settings.tolerance, settings.max_iterations)
-        return contrasts.project(solution.value)
-
-    pulled = jax.lax.map(pull, signs)
+    pulled = _pulled(contrasts, signs, settings)
 
     def traces(contrasts: Contrasts) -> Array:
-        spread = jax.lax.map(contrasts.covariance, signs)
-        return jnp.sum(pulled * spread, axis=tuple(range(2, signs.ndim)))
+        return _traces(contrasts, (signs, pulled), settings)
 
     volumes = estimate(contrasts, signs, settings)
     _, slopes = jax.jvp(traces, (contrasts,), (change,))
     return volumes, (slopes, slopes)
+
+
+@functools.partial(jax.jit, static_argnames="settings")
+def _volumes(
+    contrasts: Contrasts, signs: Array, settings: Settings
+) -> tuple[Array, Array]:
+    def volumes(contrasts: Contrasts, images: Array) -> tuple[Array, Array]:
+        found = [
+            _quadrature(contrasts, index, image, settings.steps)
+            for index, image in enumerate(images)
+        ]
+        wholes, halves = zip(*found, strict=True)
+        return jnp.stack(wholes), jnp.stack(halves)
+
+    return _for_each(volumes, contrasts, signs, settings.mesh)
+
+
+@functools.partial(jax.jit, static_argnames="settings")
+def _pulled(contrasts: Contrasts, signs: Array, settings: Settings) -> Array:
+    """A^-1 z."""
+
+    def pull(contrasts: Contrasts, images: Array) -> Array:
+        solution = contrasts.invert(images, settings.tolerance, settings.max_iterations)
+        return contrasts.project(solution.value)
+
+    return _for_each(pull, contrasts, signs, settings.mesh)
+
+
+@functools.partial(jax.jit, static_argnames="settings")
+def _traces(
+    contrasts: Contrasts, pairs: tuple[Array, Array], settings: Settings
+) -> Array:
+    """(A^-1 z)^T P A P z of signs and what they were pulled to."""
+
+    def product(contrasts: Contrasts, pair: tuple[Array, Array]) -> Array:
+        images, pulled = pair
+        spread = pulled * contrasts.covariance(images)
+        return jnp.sum(spread, axis=tuple(range(1, images.ndim)))
+
+    return _for_each(product, contrasts, pairs, settings.mesh)
+
+
+def _for_each(
+    function: Callable[[Contrasts, Any], Any],
+    contrasts: Contrasts,
+    items: Any,
+    mesh: Mesh | None,
+) -> Any:
+    """A function of each sign, one after the other, on each device its own."""
+
+    def share(items: Any, contrasts: Contrasts) -> Any:
+        return jax.lax.map(functools.partial(function, contrasts), items)
+
+    everywhere = share if mesh is None else devices.on_shares(share, mesh)
+    return everywhere(items, contrasts)
 
 
 def _quadrature(

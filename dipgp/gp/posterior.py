@@ -157,7 +157,9 @@ class Posterior:
           ValueError: on an unknown method, without a key where one is needed, with too
             few solves, or on a grid that is too large for dense matrices.
         """
-        estimate = variance.estimate(self.system, key, method, solves, batch, report)
+        estimate = variance.estimate(
+            self.system, key, method, solves, batch, report, mesh
+        )
         if self.mean.ndim == 2:
             return estimate._replace(
                 value=estimate.value[:, :, 0],
@@ -172,6 +174,7 @@ class Posterior:
         method: evidence.Method = "automatic",
         probes: int = evidence.PROBES,
         steps: int = evidence.STEPS,
+        mesh: Mesh | None = None,
     ) -> Evidence:
         """How probable the covariances make what was seen; see `gp.evidence`.
 
@@ -186,15 +189,18 @@ class Posterior:
             them see through maps, "torus" through circular blurs.
           probes: random signs, each a Lanczos run and for derivatives a linear solve.
           steps: of Lanczos' iteration, whose vectors are all kept.
+          mesh: devices of `dipgp.devices.make_mesh` that share the random signs, which
+            they divide evenly.
 
         Returns:
           The log evidence summed over channels, and its errors.
 
         Raises:
           ValueError: on an unknown method, or one that does not fit what was seen;
-            without a key where one is needed; on numbers below 1.
+            without a key where one is needed; on numbers below 1; on signs that the
+            devices do not divide.
         """
-        return evidence.estimate(self.system, key, method, probes, steps)
+        return evidence.estimate(self.system, key, method, probes, steps, mesh)
 
 
 def _around(values: Array, around: tuple[Array, ChannelModel]) -> Array:
