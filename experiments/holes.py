@@ -1,8 +1,10 @@
 """Masks with holes: words written over a picture, or a region cut out of it."""
 
 import math
+from pathlib import Path
 
 import jax
+import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
@@ -14,6 +16,9 @@ _SENTENCE = (
 _LETTERS = (1 / 24, 1 / 12)
 _SMALLEST, _SPACING = 8, 1.5
 _SLENDEREST = 2.0
+# DejaVu Sans comes with matplotlib, the same file in 3.10 and 3.11. Pillow's own font
+# is another, set by another rule, where its optional libraries are absent.
+_FONT = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
 
 
 def text(key: jax.Array, shape: tuple[int, int], fraction: float) -> np.ndarray:
@@ -45,7 +50,7 @@ def text(key: jax.Array, shape: tuple[int, int], fraction: float) -> np.ndarray:
     draw = ImageDraw.Draw(page)
     for line in np.argsort(turns[: len(lines), 0]).tolist():
         (top, size), left = lines[line], 0.0
-        font = ImageFont.load_default(size)
+        font = ImageFont.truetype(_FONT, size, layout_engine=ImageFont.Layout.BASIC)
         for index in np.argsort(orders[line]).tolist():
             draw.text((left, top), words[index], fill=0, font=font)
             if np.mean(np.asarray(page) == 0) >= fraction:

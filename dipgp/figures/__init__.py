@@ -1,4 +1,4 @@
-"""Arrays in, figures out: the only package that imports matplotlib."""
+"""Arrays in, figures out: the only package that draws with matplotlib."""
 
 from dipgp.figures.canvas import Figure as Figure  # of matplotlib: to annotate with
 from dipgp.figures.canvas import save_figure

@@ -1,3 +1,5 @@
+import hashlib
+
 import jax
 import numpy as np
 import pytest
@@ -18,6 +20,13 @@ def test_the_key_says_where_it_is_and_the_fraction_how_much(draw):
         assert mask.dtype == bool
         # The last word may be one too many.
         assert 0.048 < 1 - mask.mean() < 0.065
+
+
+def test_text_is_the_same_on_every_machine():
+    missing = ~holes.text(jax.random.key(0), SHAPE, 0.05)
+    assert missing.sum() == 960
+    digest = hashlib.sha256(np.packbits(missing).tobytes()).hexdigest()
+    assert digest.startswith("83b6179ff4627cdf")
 
 
 def test_text_is_thin_and_all_over_the_picture():
