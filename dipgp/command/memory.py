@@ -3,31 +3,53 @@
 import math
 import os
 from pathlib import Path
+from typing import NamedTuple
 
 GIGA = 1e9
-# Of the process before it restores anything, and of what XLA compiles.
-BASE = 0.6 * GIGA
-# Bytes a pixel of the torus and channel, measured on 1024x1024 pixels: of a mean 116 to
-# 121, through a blur 206, of probed variances 388 to 409; of variances through a blur
-# 655, on 512x512 pixels.
-MEAN, MEAN_THROUGH = 130, 210
-VARIANCE, VARIANCE_THROUGH = 420, 660
+
+
+class _Cost(NamedTuple):
+    """What a posterior takes.
+
+    Attributes:
+      base: bytes of the process with its programs, compiled in it.
+      torus: bytes a pixel of the torus and channel.
+      seen: bytes a number that is seen at a time, pixels times channels.
+    """
+
+    base: float
+    torus: float
+    seen: float
+
+
+# By (through a map, probed variances): bounds, 1.02 to 1.25 times what
+#   XDG_CACHE_HOME=$(mktemp -d) /usr/bin/time -v dipgp TASK in.png -o out.png
+# told of scikit-image's coffee in colour, of 0.25 to 12 megapixels. The peaks stand in
+# tests/command/test_memory.py.
+COSTS = {
+    (False, False): _Cost(0.5 * GIGA, 85, 0),
+    (False, True): _Cost(0.6 * GIGA, 420, 0),
+    (True, False): _Cost(0.72 * GIGA, 45, 90),
+    (True, True): _Cost(0.72 * GIGA, 280, 240),
+}
 # Bytes a number of the picture that is read, and of the one that is written.
-READ, WRITTEN, DEVIATIONS = 18, 8, 12
+READ, WRITTEN, DEVIATIONS = 18, 10, 12
 
 
-def needed(pixels: float, channels: int, through: bool, std: bool) -> float:
+def needed(
+    pixels: float, seen: float, channels: int, through: bool, std: bool
+) -> float:
     """Bytes that a Gaussian process's posterior takes, the process included.
 
     Args:
       pixels: of the torus.
+      seen: pixels seen.
       channels: of the picture.
       through: whether it is seen through a map.
       std: whether variances are probed, too.
     """
-    mean = MEAN_THROUGH if through else MEAN
-    variance = VARIANCE_THROUGH if through else VARIANCE
-    return BASE + pixels * channels * (variance if std else mean)
+    cost = COSTS[through, std]
+    return cost.base + channels * (pixels * cost.torus + seen * cost.seen)
 
 
 def of_arrays(read: int, written: int, std: bool) -> float:

@@ -244,14 +244,16 @@ def _check_memory(
     """Bytes that a restoration takes; ValueError where that is more than there is."""
     tile = _cut(problem, reach)[0]
     pixels = 1.0
-    for side, far in zip(problem.part(*tile.place).shape[:2], reach, strict=True):
+    part = problem.part(*tile.place)
+    for side, far in zip(part.shape[:2], reach, strict=True):
         size = max(side + far, 2 * far + 1)
         pixels *= scipy.fft.next_fast_len(size, real=True)
     through = problem.through is not None
     # Where everything is seen as it is, variances have a closed form.
     probes = through or not bool(np.asarray(problem.observation.mask).all())
     seen, shown = problem.observation.values.size, math.prod(problem.shown_shape)
-    total = memory.needed(pixels, problem.shape[2], through, std and probes)
+    at_a_time = part.observation.mask.size
+    total = memory.needed(pixels, at_a_time, problem.shape[2], through, std and probes)
     total += memory.of_arrays(seen, shown, std)
     height, width, _ = problem.shown_shape
     what, remedy = f"a picture of {width}x{height} pixels{structure}", _REMEDY
