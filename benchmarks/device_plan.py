@@ -9,12 +9,15 @@ a Gaussian process's posterior:
   python -m benchmarks.device_plan --planned_side=256 --step_seconds=0.01
 
 With one chain on each of K devices, B bytes of state and d of data a chain, w of
-working memory, periods of L steps of t seconds in which S numbers a step are told, and
-checkpoints every M seconds,
+working memory, periods of L steps of t seconds in which S numbers a step are told, I
+steps in all, and checkpoints every M seconds, where each device has a process of its
+own, which writes to a storage that all see,
 
   memory of a device   B + d + w
   talk of a period     (S + 1) latency + 4 K L S bytes / link
-  a checkpoint         K B / link + K B / disk, while all wait
+  trace                8 K I S bytes, which the first process writes
+  a checkpoint         the larger of (B + trace) / disk and (K B + trace) / storage,
+                       while all wait
   efficiency           1 / (1 + talk / (L t) + checkpoint / M).
 """
 
@@ -46,6 +49,9 @@ STEP_SECONDS = flags.DEFINE_float(
 LINK = flags.DEFINE_float("link_gb", 25.0, "Traffic between processes, GB a second.")
 LATENCY = flags.DEFINE_float("latency_us", 100.0, "Of one exchange, microseconds.")
 DISK = flags.DEFINE_float("disk_gb", 1.0, "Writing of one process, GB a second.")
+STORAGE = flags.DEFINE_float(
+    "storage_gb", 10.0, "Writing of all processes together, GB a second."
+)
 MINUTES = flags.DEFINE_float("plan_minutes", 10.0, "From one checkpoint to the next.")
 DEVICES = (8, 64, 512)
 # Draws whose equations a device solves together.
@@ -56,15 +62,17 @@ class Needs(NamedTuple):
     """Of one chain.
 
     Attributes:
-      state: bytes of what a checkpoint holds of it.
+      state: bytes of what it goes on from.
       data: bytes of the image and the network's input.
       scores: numbers told a step.
+      steps: of the whole run.
       working: bytes that its program takes beside them.
     """
 
     state: int
     data: int
     scores: int
+    steps: int
     working: int
 
 
@@ -90,7 +98,13 @@ def chain_needs(side: int) -> Needs:
     run, data = jax.eval_shape(begin, jax.random.key(0), z, values)
     compiled = jax.jit(advance, donate_argnums=0).lower(run, data).compile()
     _, trace = jax.eval_shape(advance, run, data)
-    return Needs(_bytes(run), _bytes(data), len(trace), _working(compiled))
+    return Needs(
+        state=_bytes(run),
+        data=_bytes(data),
+        scores=len(trace),
+        steps=settings.iterations,
+        working=_working(compiled),
+    )
 
 
 def chain_row(count: int, needs: Needs) -> list[str]:
@@ -98,8 +112,10 @@ def chain_row(count: int, needs: Needs) -> list[str]:
     steps = Running().log_every
     told = 4 * count * steps * needs.scores
     talk = (needs.scores + 1) * LATENCY.value * 1e-6 + told / (LINK.value * 1e9)
-    state = count * needs.state
-    checkpoint = state / (LINK.value * 1e9) + state / (DISK.value * 1e9)
+    trace = 8 * count * needs.steps * needs.scores
+    written = count * needs.state + trace
+    first = needs.state + trace
+    checkpoint = max(first / DISK.value, written / STORAGE.value) / 1e9
     waste = talk / (steps * STEP_SECONDS.value) + checkpoint / (60 * MINUTES.value)
     memory = needs.state + needs.data + needs.working
     return [
@@ -107,7 +123,8 @@ def chain_row(count: int, needs: Needs) -> list[str]:
         _mib(memory),
         f"{told / 2**10:.0f} KiB",
         f"{1e3 * talk:.1f} ms",
-        _mib(state),
+        _mib(written),
+        _mib(trace),
         f"{checkpoint:.1f} s",
         f"{100 / (1 + waste):.1f} %",
     ]
@@ -134,11 +151,11 @@ def main(argv: Sequence[str]) -> None:
     parts = ", ".join(
         f"{_mib(size)} {name}"
         for name, size in needs._asdict().items()
-        if name != "scores"
+        if name not in ("scores", "steps")
     )
     print(f"A chain on {side}x{side} pixels: {parts}; {needs.scores} numbers a step.\n")
     titles = ["devices", "memory of each", "told a period", "talk", "checkpoint"]
-    titles += ["written in", "efficiency"]
+    titles += ["of it trace", "written in", "efficiency"]
     rows = [chain_row(count, needs) for count in DEVICES]
     print(reporting.markdown(titles, rows))
     held, working = draw_needs(side)

@@ -194,7 +194,7 @@ def _restoration(
         std=std,
         trace=trace,
         facts=_facts(name, outcome),
-        samples=outcome.samples if keeps else None,
+        samples=np.asarray(outcome.samples) if keeps else None,
     )
 
 
@@ -254,5 +254,5 @@ def _facts(name: str, outcome: network_run.Outcome) -> dict[str, object]:
     if outcome.progress.choices:
         facts["stopping"] = _choices(name, outcome)
     if RUNS[name] in SAMPLERS and outcome.samples.shape[1] >= 4:
-        facts |= network_run.diagnose(outcome.samples)
+        facts |= network_run.diagnose(np.asarray(outcome.samples))
     return facts

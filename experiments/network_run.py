@@ -43,14 +43,15 @@ class Outcome(NamedTuple):
     Attributes:
       progress: with a leading axis of chains.
       trace: by name, (chains, iterations); NaN where the runs have not been.
-      samples: (chains, draws, H, W, C).
+      samples: (chains, draws, H, W, C); as the chains lie, where several processes
+        share them.
       drawn: () how many of the draws are there.
       seconds: () spent so far.
     """
 
     progress: loop.Progress
     trace: dict[str, np.ndarray]
-    samples: np.ndarray
+    samples: np.ndarray | jax.Array
     drawn: np.ndarray
     seconds: np.ndarray
 
@@ -110,7 +111,7 @@ def drive(
         )
     iterations = recipe.settings.iterations
     progress, stacked = _begin(recipe, data, chain_count, key, mesh)
-    outcome = _blank(recipe, data, progress, running)
+    outcome = _blank(recipe, data, progress, running, mesh)
     checkpoints = None
     if folder is not None and running.checkpoint_minutes > 0:
         checkpoints = Checkpoints(folder, configuration)
@@ -140,7 +141,7 @@ def drive(
             # Clocks and signals of one process are news to the others.
             due, asked = devices.any_process(mesh, due, interruption.requested)
             if checkpoints and (due or over or asked):
-                checkpoints.save(count, outcome)
+                _save(checkpoints, count, outcome)
             if not verdict.converged:
                 break
             if asked and not over:
@@ -193,7 +194,11 @@ def _begin(
 
 
 def _blank(
-    recipe: Recipe, data: Data, progress: loop.Progress, running: Running
+    recipe: Recipe,
+    data: Data,
+    progress: loop.Progress,
+    running: Running,
+    mesh: Mesh | None,
 ) -> Outcome:
     """A run of which nothing has happened yet, its arrays in their final shapes."""
     count, *shape = progress.output.shape
@@ -203,13 +208,26 @@ def _blank(
     method, plan = recipe.method(data), recipe.plan(data)
     _, trace = jax.eval_shape(lambda run: loop.step(method, plan, run), one)
     iterations = recipe.settings.iterations
+    draws, dtype = (running.samples, *shape), progress.output.dtype
+    samples: np.ndarray | jax.Array
+    if running.samples and mesh is not None and devices.spans_processes(mesh):
+        samples = devices.spread(lambda _: jnp.zeros(draws, dtype), count, mesh)
+    else:
+        samples = np.zeros((count, *draws), dtype)
     return Outcome(
         progress=progress,
         trace={name: np.full((count, iterations), np.nan) for name in trace},
-        samples=np.zeros((count, running.samples, *shape), progress.output.dtype),
+        samples=samples,
         drawn=np.zeros((), np.int64),
         seconds=np.zeros(()),
     )
+
+
+def _save(checkpoints: Checkpoints, count: int, outcome: Outcome) -> None:
+    try:
+        checkpoints.save(count, outcome)
+    except CheckpointError as error:
+        raise UserError(f"--output_dir: {error}") from error
 
 
 def _restored(checkpoints: Checkpoints, blank: Outcome) -> Outcome:
@@ -264,7 +282,8 @@ def _readable(outcome: Outcome, mesh: Mesh | None) -> Outcome:
     told = {
         name: devices.gather(getattr(progress, name)) for name in (*read, "choices")
     }
-    return outcome._replace(progress=progress._replace(**told))
+    samples = devices.gather(outcome.samples)
+    return outcome._replace(progress=progress._replace(**told), samples=samples)
 
 
 def _sampled(outcome: Outcome, burn_in: int, count: int, iterations: int) -> Outcome:
@@ -275,9 +294,19 @@ def _sampled(outcome: Outcome, burn_in: int, count: int, iterations: int) -> Out
     due = (count - burn_in) * draws // (iterations - burn_in)
     if due <= outcome.drawn:
         return outcome
-    samples = outcome.samples.copy()
-    samples[:, due - 1] = devices.gather(outcome.progress.output)
+    samples, output = outcome.samples, outcome.progress.output
+    if isinstance(samples, np.ndarray):
+        samples = samples.copy()
+        samples[:, due - 1] = devices.gather(output)
+    else:
+        samples = _with_draw(samples, output, due - 1)
     return outcome._replace(samples=samples, drawn=np.asarray(due))
+
+
+@functools.partial(jax.jit, donate_argnums=0)
+def _with_draw(samples: jax.Array, output: jax.Array, place: int) -> jax.Array:
+    """Each device's samples, with its own chains' outputs among them."""
+    return samples.at[:, place].set(output)
 
 
 def _news(

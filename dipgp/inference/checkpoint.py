@@ -12,37 +12,34 @@ it only with the configuration, shapes and dtypes that it was written with.
 Why not orbax: of a state of 27 MB on one machine it makes some twenty files in about
 twice the time, and it restores flipped bits and casts dtypes without a word.
 
-Arrays may lie on the devices of several processes. The first of these writes them all,
-and each reads its own part, so that a run goes on with another number of processes or
-devices as well. The folder is one that all of them see.
+Arrays may lie on the devices of several processes. Each of these then writes the rows
+that it has to a file of its own, step-*.part, and when all are there the first process
+writes the step's file, which names them: a step is there with that file, or not at all.
+Each reads the rows that it is to have, from one file or several, so that a run goes on
+with another number of processes or devices as well, or with one. The folder is one that
+all of them see.
 
 When to save is up to the run; `dipgp.inference.interruption` tells when it is urgent.
 """
 
-import contextlib
-import hashlib
 import json
-import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import jaxlib
 import numpy as np
 
 from dipgp import devices
-from dipgp.files import read_file, remove_unfinished, write_atomically
+from dipgp.devices import Mesh
+from dipgp.files import remove_unfinished
+from dipgp.inference import checkpoint_file, checkpoint_state
+from dipgp.inference.checkpoint_file import CheckpointError, Content, Damaged
 
-_FORMAT = 1
-_PATTERN = "step-*.checkpoint"
+_PATTERN, _PARTS = "step-*.checkpoint", "step-*.part"
 _ABSENT = "nothing of that name"
-
-
-class CheckpointError(ValueError):
-    """A checkpoint that cannot be gone on from, and why."""
 
 
 class Restored(NamedTuple):
@@ -57,10 +54,6 @@ class Restored(NamedTuple):
     step: int
     state: Any
     warnings: tuple[str, ...]
-
-
-class _Damaged(Exception):
-    """A file that is not what was once written."""
 
 
 @dataclass(frozen=True)
@@ -117,59 +110,102 @@ class Checkpoints:
         """
         if step < 0:
             raise ValueError(f"step: expected at least 0, got {step}")
-        leaves, described = _describe(state)
-        mesh = devices.spanned_mesh(leaves)
-        if mesh is None:
-            self._write(step, described, [_bytes(leaf) for leaf in leaves])
-            return
-        writes, parts = jax.process_index() == 0, []
-        for leaf in leaves:
-            whole = _bytes(leaf)  # by all processes together
-            if writes:
-                parts.append(whole)
-        failure: Exception | None = None
-        if writes:
-            try:
-                self._write(step, described, parts)
-            except (OSError, ValueError) as error:
-                failure = error
-        # The others go on when the file is there.
-        (failed,) = devices.any_process(mesh, failure is not None)
-        if failure is not None:
-            raise failure
-        if failed:
-            raise CheckpointError(
-                f"{self.folder}: process 0 could not write step {step}, and says why"
-            )
-
-    def _write(
-        self, step: int, described: list[list[Any]], arrays: Sequence[bytes]
-    ) -> None:
+        leaves, described = checkpoint_state.describe(state)
         header = {
-            "format": _FORMAT,
+            "format": checkpoint_file.WHOLE,
             "step": step,
             "configuration": self.configuration,
             "versions": _versions(),
             "leaves": described,
         }
-        parts = [json.dumps(header).encode() + b"\n", *arrays]
-        checksum = hashlib.sha256()
-        for part in parts:
-            checksum.update(part)
-        first = _first_line(checksum.hexdigest())
+        mesh = devices.spanned_mesh(leaves)
+        if mesh is None:
+            self._write(step, header, leaves)
+        else:
+            self._save_together(step, header, leaves, mesh)
+
+    def _save_together(
+        self, step: int, header: dict[str, Any], leaves: list[Any], mesh: Mesh
+    ) -> None:
+        """Writes what this process has, and as the first one what names it all."""
+        shared = {i: e for i, e in enumerate(leaves) if checkpoint_state.is_shared(e)}
+        rows = [checkpoint_state.shares(leaf) for leaf in shared.values()]
+        checksum, failure = "", None
+        try:
+            self._steps()  # refuses a folder of other things
+            own = {
+                "format": checkpoint_file.PARTED,
+                "step": step,
+                "process": jax.process_index(),
+            }
+            arrays = map(checkpoint_state.to_bytes, shared.values())
+            checksum, content = checkpoint_file.encode(own, arrays)
+            checkpoint_file.write(self._part(step, checksum), content)
+        except (OSError, ValueError) as error:
+            checksum, failure = "", error
+        digest = bytes.fromhex(checksum).ljust(32, b"\0")
+        told = devices.exchange(np.frombuffer(digest, np.uint8), mesh)
+        self._raise_together(step, failure, [not each.any() for each in told])
+        if jax.process_index() == 0:
+            parts = [
+                {"checksum": bytes(digest).hex(), "rows": [e[process] for e in rows]}
+                for process, digest in enumerate(told)
+            ]
+            header = header | {
+                "format": checkpoint_file.PARTED,
+                "shared": [*shared],
+                "parts": parts,
+            }
+            others = [e for i, e in enumerate(leaves) if i not in shared]
+            try:
+                self._check_parts(step, parts)
+                self._write(step, header, others)
+            except (OSError, ValueError) as error:
+                failure = error
+        # The others go on when the file is there.
+        (failed,) = devices.any_process(mesh, failure is not None)
+        self._raise_together(step, failure, [failed])
+
+    def _raise_together(
+        self, step: int, failure: Exception | None, failed: list[bool]
+    ) -> None:
+        """Raises this process's failure, or says which process has failed."""
+        if failure is not None:
+            raise failure
+        if any(failed):
+            raise CheckpointError(
+                f"{self.folder}: process {failed.index(True)} could not write step "
+                f"{step}, and says why"
+            )
+
+    def _check_parts(self, step: int, parts: list[dict[str, Any]]) -> None:
+        for process, part in enumerate(parts):
+            path = self._part(step, part["checksum"])
+            if not path.exists():
+                raise CheckpointError(
+                    f"{self.folder}: expected a folder that all processes see, and in "
+                    f"it {path.name}, which process {process} has written, got none"
+                )
+
+    def _write(self, step: int, header: dict[str, Any], leaves: Iterable[Any]) -> None:
+        """Writes a step's own file, and removes what is then no longer kept."""
         steps = self._steps()
         abandoned = [other for other in steps if other > step]
         for other in abandoned:
             self._refuse_sound(other, step)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(self._path(step), b"".join([first, *parts]))
-        _wait_for_disk(self._path(step))
-        with contextlib.suppress(OSError):  # not every file system can for a folder
-            _wait_for_disk(self.folder)
+        arrays = map(checkpoint_state.to_bytes, leaves)
+        _, content = checkpoint_file.encode(header, arrays)
+        checkpoint_file.write(self._path(step), content)
         kept = sorted({*steps, step} - {*abandoned})[-self.keep :]
         for other in steps:
             if other not in kept:
                 self._path(other).unlink(missing_ok=True)
+        written = {self._part(step, each["checksum"]) for each in _parts(header)}
+        stems = {_stem(other) for other in kept if other != step}
+        for path in self.folder.glob(_PARTS):
+            # Of other steps, or left by a writer that was interrupted.
+            if path not in written and path.name.rpartition("-")[0] not in stems:
+                path.unlink(missing_ok=True)
         remove_unfinished(self.folder)
 
     def restore(self, template: Any) -> Restored | None:
@@ -188,35 +224,48 @@ class Checkpoints:
             the latest sound one has another configuration, structure, shape or dtype;
             where processes find different steps.
         """
-        found = self._latest(template)
         mesh = devices.spanned_mesh(template)
-        if mesh is not None:
-            steps = devices.exchange(-1 if found is None else found.step, mesh)
-            if len({*steps.tolist()}) > 1:
-                words = ("none" if step < 0 else f"step {step}" for step in steps)
-                raise CheckpointError(
-                    f"{self.folder}: expected a folder that all processes see, and in "
-                    f"it the same step, got {', '.join(words)}"
-                )
-        return found
-
-    def _latest(self, template: Any) -> Restored | None:
-        warnings: list[str] = []
-        for step in reversed(self._steps()):
-            try:
-                header, payload = _read(self._path(step))
-            except _Damaged as error:
-                warnings.append(f"passed over {error}")
-                continue
-            self._check_configuration(header["configuration"], self._path(step))
-            warnings.extend(_changed_versions(header["versions"]))
-            state = _assemble(header["leaves"], payload, template, self._path(step))
-            return Restored(header["step"], state, tuple(warnings))
-        if warnings:
+        steps, warnings = self._steps(), list[str]()
+        latest = _told(steps[-1] if steps else -1, mesh)
+        if len({*latest}) > 1:
+            words = ("none" if step < 0 else f"step {step}" for step in latest)
+            raise CheckpointError(
+                f"{self.folder}: expected a folder that all processes see, and in it "
+                f"the same step, got {', '.join(words)}"
+            )
+        while True:
+            found = self._latest(template, steps, warnings)
+            own = -1 if found is None else found.step
+            sound = _told(own, mesh)
+            if len({*sound}) == 1:
+                break
+            # From what one process cannot read none goes on.
+            steps = [step for step in steps if step <= min(sound)]
+            if own > min(sound):
+                warnings.append(f"passed over step {own}, damaged for another process")
+        if found is None and warnings:
             raise CheckpointError(
                 f"{self.folder}: expected a sound checkpoint, got none: "
                 f"{'; '.join(warnings)}; start afresh, or take another folder"
             )
+        return found
+
+    def _latest(
+        self, template: Any, steps: list[int], warnings: list[str]
+    ) -> Restored | None:
+        """The latest sound one of some steps; adds a warning for each passed over."""
+        for step in reversed(steps):
+            path = self._path(step)
+            try:
+                content = checkpoint_file.read(path)
+                header = content.header
+                self._check_configuration(header["configuration"], path)
+                state = self._assemble(content, template, path)
+            except Damaged as error:
+                warnings.append(f"passed over {error}")
+                continue
+            changed = _changed_versions(header["versions"])
+            return Restored(header["step"], state, (*warnings, *changed))
         return None
 
     def forget(self) -> None:
@@ -227,9 +276,15 @@ class Checkpoints:
         """
         for step in self._steps():
             self._path(step).unlink(missing_ok=True)
+        for path in self.folder.glob(_PARTS):
+            path.unlink(missing_ok=True)
 
     def _path(self, step: int) -> Path:
-        return self.folder / f"step-{step:010d}.checkpoint"
+        return self.folder / f"{_stem(step)}.checkpoint"
+
+    def _part(self, step: int, checksum: str) -> Path:
+        # Named by what is in it: no part is ever written over another.
+        return self.folder / f"{_stem(step)}-{checksum[:16]}.part"
 
     def _steps(self) -> list[int]:
         """The steps in the folder, in order, sound or not."""
@@ -241,7 +296,9 @@ class Checkpoints:
         steps = sorted(int(stem) for stem in stems if stem.isdigit())
         # What is hidden, such as unfinished files, counts as nothing.
         foreign = sorted(
-            path.name for path in self.folder.iterdir() if not path.name.startswith(".")
+            path.name
+            for path in self.folder.iterdir()
+            if not (path.name.startswith(".") or path.match(_PARTS))
         )
         if foreign and not steps:
             raise CheckpointError(
@@ -252,8 +309,9 @@ class Checkpoints:
 
     def _refuse_sound(self, other: int, step: int) -> None:
         try:
-            _read(self._path(other))
-        except _Damaged:
+            for part in _parts(checkpoint_file.read(self._path(other)).header):
+                self._read_part(other, part)
+        except Damaged:
             return
         raise CheckpointError(
             f"step: expected none before {other}, which is in {self.folder} already, "
@@ -270,111 +328,54 @@ class Checkpoints:
                     f"got {before!r}; try that value, or another folder"
                 )
 
+    def _read_part(self, step: int, part: Mapping[str, Any]) -> memoryview:
+        path = self._part(step, part["checksum"])
+        content = checkpoint_file.read(path)
+        if content.checksum != part["checksum"]:
+            raise Damaged(f"{path}: not what {self._path(step).name} names")
+        return content.payload
 
-def _read(path: Path) -> tuple[dict[str, Any], memoryview]:
-    """The header and the arrays' bytes of a file."""
-    try:
-        content = read_file(path, "a checkpoint")
-    except ValueError as error:
-        raise _Damaged(str(error)) from error
-    end = content.find(b"\n") + 1
-    if content[:end] != _first_line(hashlib.sha256(content[end:]).hexdigest()):
-        raise _Damaged(f"{path}: truncated or damaged")
-    start = content.index(b"\n", end) + 1
-    header = json.loads(content[end:start])
-    if header["format"] != _FORMAT:
-        raise CheckpointError(
-            f"{path}: expected format {_FORMAT}, got {header['format']}; try the "
-            "version of dipgp that wrote it"
+    def _assemble(self, content: Content, template: Any, path: Path) -> Any:
+        """A state of the template's structure, this process's part of it."""
+        leaves, expected = checkpoint_state.describe(template)
+        header, payload = content.header, content.payload
+        checkpoint_state.check_leaves(header["leaves"], expected, path)
+        shared, parts = header.get("shared", []), _parts(header)
+        values = {}
+        for number, leaf in enumerate(leaves):
+            if number not in shared:
+                value, payload = checkpoint_state.take(leaf, payload)
+                values[number] = checkpoint_state.own_part(leaf, value)
+        joined = checkpoint_state.join(
+            [leaves[number] for number in shared],
+            [part["rows"] for part in parts],
+            lambda number: self._read_part(header["step"], parts[number]),
         )
-    return header, memoryview(content)[start:]
+        values |= dict(zip(shared, joined, strict=True))
+        restored = []
+        for number, leaf in enumerate(leaves):
+            value = checkpoint_state.put(values[number], leaf)
+            if value.dtype != leaf.dtype:
+                raise CheckpointError(
+                    f"{path}: expected {leaf.dtype}, which JAX has turned into "
+                    f"{value.dtype}; try JAX_ENABLE_X64=1"
+                )
+            restored.append(value)
+        return jax.tree.unflatten(jax.tree.structure(template), restored)
 
 
-def _first_line(checksum: str) -> bytes:
-    return f"dipgp checkpoint {checksum}\n".encode()
+def _told(step: int, mesh: Mesh | None) -> list[int]:
+    """What all processes say."""
+    return [step] if mesh is None else devices.exchange(step, mesh).tolist()
 
 
-def _describe(state: Any) -> tuple[list[Any], list[list[Any]]]:
-    """The leaves of a state, and path, shape and dtype of each as JSON has them."""
-    leaves, described = [], []
-    for path, leaf in jax.tree_util.tree_leaves_with_path(state):
-        name = jax.tree_util.keystr(path)
-        if not hasattr(leaf, "dtype") or not hasattr(leaf, "shape"):
-            raise ValueError(
-                f"state{name}: expected an array, got {type(leaf).__name__}"
-            )
-        if not (_is_key(leaf) or _is_number(leaf)):
-            raise ValueError(f"state{name}: expected numbers, got {leaf.dtype}")
-        leaves.append(leaf)
-        described.append([name, list(leaf.shape), str(leaf.dtype)])
-    return leaves, described
+def _stem(step: int) -> str:
+    return f"step-{step:010d}"
 
 
-def _is_key(leaf: Any) -> bool:
-    return bool(jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key))
-
-
-def _is_number(leaf: Any) -> bool:
-    known = (jnp.issubdtype(leaf.dtype, kind) for kind in (jnp.number, jnp.bool_))
-    return any(known) and np.dtype(leaf.dtype).isnative
-
-
-def _bytes(leaf: Any) -> bytes:
-    return devices.gather(leaf).tobytes()
-
-
-def _assemble(
-    described: list[list[Any]], payload: memoryview, template: Any, path: Path
-) -> Any:
-    """A state of the template's structure from the bytes of a file."""
-    leaves, expected = _describe(template)
-    for saved, wanted in zip(described, expected, strict=False):
-        if saved != wanted:
-            raise CheckpointError(
-                f"{path}: expected state{_in_words(wanted)}, "
-                f"got state{_in_words(saved)}"
-            )
-    if len(described) != len(expected):
-        raise CheckpointError(
-            f"{path}: expected a state of {len(expected)} arrays, got {len(described)}"
-        )
-    restored = []
-    for leaf in leaves:
-        value, payload = _take(leaf, payload)
-        if value.dtype != leaf.dtype:
-            raise CheckpointError(
-                f"{path}: expected {leaf.dtype}, which JAX has turned into "
-                f"{value.dtype}; try JAX_ENABLE_X64=1"
-            )
-        restored.append(value)
-    return jax.tree.unflatten(jax.tree.structure(template), restored)
-
-
-def _in_words(described: list[Any]) -> str:
-    name, shape, dtype = described
-    return f"{name} of shape {tuple(shape)} and {dtype}"
-
-
-def _take(leaf: Any, payload: memoryview) -> tuple[Any, memoryview]:
-    """The first array of some bytes, like a leaf of the template, and the rest."""
-    like = jax.eval_shape(jax.random.key_data, leaf) if _is_key(leaf) else leaf
-    dtype = np.dtype(like.dtype)
-    size = int(np.prod(like.shape)) * dtype.itemsize
-    value = np.frombuffer(payload[:size], dtype).reshape(like.shape)
-    if isinstance(leaf, np.ndarray | np.generic):
-        return value.copy(), payload[size:]
-    if leaf.sharding is not None and not leaf.sharding.is_fully_addressable:
-        array = devices.put_like(value, leaf.sharding)
-        if _is_key(leaf):
-            array = jax.random.wrap_key_data(array, dtype=leaf.dtype)
-        return array, payload[size:]
-    # Copied, since a compiled loop may be given the state to overwrite.
-    array = jnp.array(value, copy=True)
-    if _is_key(leaf):
-        array = jax.random.wrap_key_data(array, dtype=leaf.dtype)
-    if leaf.sharding is not None and getattr(leaf, "committed", True):
-        array = jax.device_put(array, leaf.sharding)
-    return array, payload[size:]
+def _parts(header: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Checksum and rows of each part that a step's file names."""
+    return header.get("parts", [])
 
 
 def _versions() -> dict[str, str]:
@@ -388,12 +389,3 @@ def _changed_versions(saved: Mapping[str, str]) -> list[str]:
         for name, now in _versions().items()
         if saved.get(name) != now
     ]
-
-
-def _wait_for_disk(path: Path) -> None:
-    """Returns when a file, or the names in a folder, would survive a power cut."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

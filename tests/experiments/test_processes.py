@@ -181,7 +181,7 @@ class TestChainsOfOneImage:
 
 
 def newest(folder):
-    return max(path.name for path in folder.glob("checkpoints/psgld/step-*"))
+    return max(path.name for path in folder.glob("checkpoints/psgld/step-*.checkpoint"))
 
 
 @pytest.mark.slow
