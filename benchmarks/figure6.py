@@ -5,6 +5,11 @@ On the data that the paper's authors published with it:
   python -m benchmarks.figure6 --data=figure6_64x64.npz
   python -m benchmarks.figure6 --data=figure6_64x64.npz --resume
 
+Without the file, on a photograph of as many pixels, and on the middle of it:
+
+  python -m benchmarks.figure6
+  python -m benchmarks.figure6 --figure6_side=32
+
 A hundred of the paper's own networks instead of thirty, ten minutes on one core:
 
   python -m benchmarks.figure6 --data=figure6_64x64.npz --kernel_networks=1000,100
@@ -53,7 +58,7 @@ from benchmarks import (
 )
 from benchmarks.figure6_networks import INPUTS
 from benchmarks.figure6_options import Figure6Config, config_from_flags
-from benchmarks.figure6_problem import Problem, load
+from benchmarks.figure6_problem import PAPER, SIDE, Problem, load, stand_in
 from benchmarks.figure6_processes import Row
 from dipgp import progress
 from dipgp.progress import Report
@@ -108,10 +113,11 @@ def _run(config: Figure6Config, problem: Problem, folder: Path) -> str:
     rows: list[Row] = [
         {"model": name, "noise": noise, "PSNR [dB]": f"{value:.2f}"}
         for name, noise, value in PUBLISHED
+        if problem.name == PAPER
     ]
-    formulas = cells.get("formulas", functools.partial(_formulas, problem))
+    formulas = cells.get("formulas", functools.partial(_formulas, config, problem))
     rows += formulas["rows"]
-    fits = cells.get("fits", functools.partial(_fits, problem))
+    fits = cells.get("fits", functools.partial(_fits, config, problem))
     rows += fits["rows"]
     notes = []
     if config.kernel_widths:
@@ -124,7 +130,7 @@ def _run(config: Figure6Config, problem: Problem, folder: Path) -> str:
         for channels in config.descent_widths
     ]
     known, pixels = int(problem.mask.sum()), problem.image.size
-    title = f"Figure 6 of the paper: {pixels:,} pixels, {known:,} known"
+    title = f"{problem.name}: {pixels:,} pixels, {known:,} known"
     told = dataclasses.asdict(config)
     for name in _PLACES:
         del told[name]
@@ -134,14 +140,16 @@ def _run(config: Figure6Config, problem: Problem, folder: Path) -> str:
     )
 
 
-def _formulas(problem: Problem, report: Report) -> Cell:
+def _formulas(config: Figure6Config, problem: Problem, report: Report) -> Cell:
     report("processes of plain networks", 0.0)
-    usual = figure6_processes.usual_rows(problem)
-    return {"rows": usual + figure6_processes.hourglass_rows(problem, report)}
+    rows = figure6_processes.usual_rows(problem, config.figure6_depths)
+    if config.exact_hourglass:
+        rows += figure6_processes.hourglass_rows(problem, report)
+    return {"rows": rows}
 
 
-def _fits(problem: Problem, report: Report) -> Cell:
-    return {"rows": figure6_fits.fitted_rows(problem, report)}
+def _fits(config: Figure6Config, problem: Problem, report: Report) -> Cell:
+    return {"rows": figure6_fits.fitted_rows(problem, config.figure6_depths, report)}
 
 
 def _kernel_rows(
@@ -243,7 +251,10 @@ def _shown(score: tuple[float, float]) -> str:
 def main() -> int:
     """Runs under the flags."""
     config = config_from_flags()
-    print(run(config, load(config.data)))
+    problem = load(config.data) if config.data else stand_in()
+    if config.figure6_side < SIDE:
+        problem = problem.middle(config.figure6_side)
+    print(run(config, problem))
     return 0
 
 

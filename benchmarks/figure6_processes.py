@@ -4,7 +4,7 @@ import functools
 import itertools
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -73,10 +73,15 @@ def hourglass_with_borders(
     return np.asarray(found[inside + inside]).reshape(pixels, pixels)
 
 
-def usual_rows(problem: Problem) -> list[Row]:
-    """Processes as `gp.condition` and `gp.select` give them, whose solves are timed."""
+def usual_rows(problem: Problem, depths: Sequence[int]) -> list[Row]:
+    """Processes as `gp.condition` and `gp.select` give them, whose solves are timed.
+
+    Args:
+      problem: the data.
+      depths: of the ReLU networks that are candidates.
+    """
     first_guess = observe(problem.image, problem.mask, noise_std=0.01)
-    grid = list(itertools.product(DEPTHS, SIGMAS))
+    grid = list(itertools.product(depths, SIGMAS))
     candidates = [relu_network(depth, sigma) for depth, sigma in grid]
     best = gp.select(candidates, first_guess, estimate_noise=True)
     own = gp.select([hourglass_limit()], first_guess, estimate_noise=True)

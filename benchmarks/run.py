@@ -43,11 +43,12 @@ ONLY = flags.DEFINE_list("run_only", None, "Parts to run; by default all.")
 SKIP = flags.DEFINE_list("run_skip", [], "Parts not to run.")
 MINUTES = flags.DEFINE_float("part_minutes", 10.0, "Longest time of a part.")
 FIGURE6_DATA = flags.DEFINE_string(
-    "figure6_data", None, "The .npz file of Figure 6, without which that is left out."
+    "figure6_data",
+    None,
+    "The .npz file of Figure 6, in whose place a photograph is taken without it.",
 )
 flags.declare_key_flag(common.OUTPUT_DIR.name)
 
-_SKIPPED = f"skipped: --{FIGURE6_DATA.name} does not name its file"
 _TOLD = 300  # characters of what a failing part said
 
 
@@ -74,8 +75,8 @@ class Outcome(NamedTuple):
 
     @property
     def failed(self) -> bool:
-        """Whether something went wrong; what was skipped did not."""
-        return bool(self.trouble) and self.trouble != _SKIPPED
+        """Whether something went wrong."""
+        return bool(self.trouble)
 
 
 def run_part(part: Part, data: str | None, minutes: float, folder: Path) -> Outcome:
@@ -83,13 +84,12 @@ def run_part(part: Part, data: str | None, minutes: float, folder: Path) -> Outc
 
     Args:
       part: what to run.
-      data: path of the file that it reads, where it reads one.
+      data: path of the file that it reads, where it may be told of one, or None.
       minutes: after which it is ended.
       folder: of the figures.
     """
-    if part.data and data is None:
-        return Outcome(part, (), 0.0, _SKIPPED)
-    given = part.flags + ((f"--{part.data}={data}",) if part.data else ())
+    reads = bool(part.data) and data is not None
+    given = part.flags + ((f"--{part.data}={data}",) if reads else ())
     with tempfile.TemporaryDirectory() as name:
         results = Path(name)
         command = [sys.executable, "-m", f"benchmarks.{part.name}", *given]
@@ -98,7 +98,7 @@ def run_part(part: Part, data: str | None, minutes: float, folder: Path) -> Outc
         seconds = time.perf_counter() - begun
         when = f"{datetime.date.today().isoformat()}, commit {timing.commit()}"
         # The page tells the file's name, not where it lies on this machine.
-        named = (f"--{part.data}={Path(data).name}",) if data and part.data else ()
+        named = (f"--{part.data}={Path(data).name}",) if data and reads else ()
         outcome = Outcome(part, part.flags + named, seconds, trouble, when=when)
         try:
             record = json.loads((results / f"{part.name}.json").read_text())

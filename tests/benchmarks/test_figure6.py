@@ -53,6 +53,7 @@ def configure(folder, **changes):
         "data": "a picture of its own",
         "output_dir": str(folder / "kept"),
         "results_dir": str(folder / "results"),
+        "figure6_depths": (1,),
         "kernel_widths": (4,),
         "kernel_networks": (20,),
         "descent_widths": (4,),
@@ -66,7 +67,6 @@ def configure(folder, **changes):
 def done(tmp_path_factory):
     folder = tmp_path_factory.mktemp("figure6")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(figure6_processes, "DEPTHS", (1,))
         patch.setattr(figure6_processes, "SIGMAS", (1.0, 2.0))
         text = figure6.run(configure(folder), smooth_problem())
     return text, folder
@@ -85,6 +85,20 @@ class TestData:
         problem = figure6_problem.load(str(tmp_path / "data.npz"))
         np.testing.assert_array_equal(problem.image, image[0])
         np.testing.assert_array_equal(problem.mask, mask[0] != 0)
+
+    def test_a_photograph_takes_the_datas_place(self):
+        problem = figure6_problem.stand_in()
+        assert problem.image.shape == problem.mask.shape == (64, 64)
+        assert problem.name != figure6_problem.PAPER
+        assert problem.mask.mean() == pytest.approx(0.5, abs=0.03)
+        assert 0 <= problem.image.min() < 0.1 < 0.9 < problem.image.max() <= 1
+
+    def test_the_middle_is_not_what_the_paper_tells_of(self):
+        problem = smooth_problem()
+        middle = problem.middle(4)
+        np.testing.assert_array_equal(middle.image, problem.image[4:8, 4:8])
+        np.testing.assert_array_equal(middle.mask, problem.mask[4:8, 4:8])
+        assert middle.name == "The middle of Figure 6 of the paper"
 
     def test_known_pixels_are_kept_and_the_rest_is_clipped(self):
         image = np.array([[1.0, 0.0]], np.float32)
@@ -279,6 +293,11 @@ class TestSettings:
     @pytest.mark.parametrize(
         ("name", "value"),
         [
+            ("figure6_depths", ()),
+            ("figure6_depths", (1, 1)),
+            ("figure6_depths", (1, 3)),
+            ("figure6_side", 15),
+            ("figure6_side", 65),
             ("kernel_widths", (4, 4)),
             ("kernel_networks", (23,)),
             ("kernel_networks", (1, 1)),

@@ -76,15 +76,15 @@ def test_rows_that_the_chart_does_not_know_are_shown_without_it(calls, tmp_path)
     assert found.trouble == "no chart: KeyError: 'name'"
 
 
-def test_data_that_is_absent_is_a_reason_to_skip(calls, tmp_path):
+def test_a_part_is_told_of_its_file_where_there_is_one(calls, tmp_path):
     reader = GOOD._replace(data="data")
     found = run.run_part(reader, None, 1.0, tmp_path)
-    assert not calls
-    assert not found.failed
-    assert found.trouble == "skipped: --figure6_data does not name its file"
-    found = run.run_part(reader, "known.npz", 1.0, tmp_path)
+    assert found.flags == ("--quick",)
+    found = run.run_part(reader, "folder/known.npz", 1.0, tmp_path)
     assert found.flags == ("--quick", "--data=known.npz")
-    assert calls[0][3:5] == ["--quick", "--data=known.npz"]
+    assert calls[1][3:5] == ["--quick", "--data=folder/known.npz"]
+    run.run_part(GOOD, "folder/known.npz", 1.0, tmp_path)
+    assert [len(call) for call in calls] == [5, 6, 5]
 
 
 @pytest.mark.parametrize(
