@@ -1,4 +1,4 @@
-"""Command lines within the tests' process, and a method that takes no time."""
+"""Command lines within the tests' process, and methods that take no time."""
 
 from collections.abc import Callable, Iterator
 
@@ -8,7 +8,7 @@ from absl import flags
 from absl.testing import flagsaver
 
 from dipgp.images import save_image
-from experiments import common, gp_method
+from experiments import common, gp_method, network_method
 from experiments.restoration import Restoration
 
 
@@ -71,6 +71,43 @@ def averaging(monkeypatch) -> Averaging:
     """Stands in for the Gaussian process."""
     method = Averaging()
     monkeypatch.setattr(gp_method, "restore", method)
+    return method
+
+
+class Enlarging:
+    """Networks that take no time and remember what they were asked.
+
+    Attributes:
+      requests: of all calls.
+      restore: from a request to the mean to hand back.
+    """
+
+    def __init__(self):
+        self.requests = []
+        self.restore = lambda request: np.full(request.shape, 0.5)
+
+    def __call__(self, names, settings, running, request):
+        self.requests.append(request)
+        for name in names:
+            yield (
+                name,
+                Restoration(
+                    mean=self.restore(request),
+                    seconds=0.5,
+                    iterations=3,
+                    residual=1e-5,
+                    hyperparameters={},
+                    message="enlarged",
+                    converged=True,
+                ),
+            )
+
+
+@pytest.fixture
+def enlarging(monkeypatch) -> Enlarging:
+    """Stands in for all networks."""
+    method = Enlarging()
+    monkeypatch.setattr(network_method, "restore", method)
     return method
 
 

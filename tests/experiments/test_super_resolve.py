@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from absl import flags
 from PIL import Image
 
 from dipgp.images import add_noise, load_image, save_image
@@ -14,15 +13,12 @@ from dipgp.observations import Box, Decimation
 from dipgp.summaries import psnr
 from experiments import (
     image_tasks,
-    network_method,
-    network_options,
     results,
     super_resolve,
 )
 from experiments.common import UserError
 from experiments.gp_method import GPOptions
 from experiments.network_settings import NetworkSettings, Running
-from experiments.restoration import Restoration
 
 FILES = ["figure.png", "metrics.json", "observed.png", "restored.png", "truth.png"]
 SCORES = ("psnr", "psnr_bicubic", "psnr_rgb", "psnr_unclipped", "ssim")
@@ -60,43 +56,6 @@ def config(tmp_path, picture):
         return super_resolve.SuperResolveConfig(**(fields | changes))
 
     return make
-
-
-class Enlarging:
-    """A method that takes no time and remembers what it was asked.
-
-    Attributes:
-      requests: of all calls.
-      restore: from a request to the mean to hand back.
-    """
-
-    def __init__(self):
-        self.requests = []
-        self.restore = lambda request: np.full(request.shape, 0.5)
-
-    def __call__(self, names, settings, running, request):
-        self.requests.append(request)
-        for name in names:
-            yield (
-                name,
-                Restoration(
-                    mean=self.restore(request),
-                    seconds=0.5,
-                    iterations=3,
-                    residual=1e-5,
-                    hyperparameters={},
-                    message="enlarged",
-                    converged=True,
-                ),
-            )
-
-
-@pytest.fixture
-def enlarging(monkeypatch) -> Enlarging:
-    """Stands in for all networks."""
-    method = Enlarging()
-    monkeypatch.setattr(network_method, "restore", method)
-    return method
 
 
 class TestWhatAMethodIsAsked:
@@ -379,81 +338,6 @@ class TestBadInput:
     def test_a_filter_is_one_that_is_known(self, config):
         with pytest.raises(UserError, match="--filter=hat: expected one of lanczos, "):
             config(filter="hat")
-
-    def test_every_filter_of_the_flag_is_known(self):
-        assert super_resolve.FILTER.default in super_resolve.FILTERS
-        assert flags.FLAGS["filter"].parser.enum_values == [*super_resolve.FILTERS]
-
-
-class TestFlags:
-    @staticmethod
-    def read(binary, *arguments):
-        found = []
-
-        def run():
-            found.append(super_resolve.config_from_flags())
-            return 0
-
-        assert binary(run, *arguments) == 0
-        return found[0]
-
-    def test_they_become_the_configuration(self, binary):
-        light = network_options.settings("super_resolve", "light", "psgld", {})
-        assert self.read(binary) == super_resolve.SuperResolveConfig(
-            output_dir="runs/super_resolve",
-            methods=("psgld",),
-            networks={"psgld": light},
-        )
-        given = ("--factor=3", "--filter=bilinear", "--noise_std=51", "--noisy")
-        found = self.read(binary, *given, "--method=sgd,sgld")
-        assert (found.factor, found.filter, found.noisy) == (3, "bilinear", True)
-        assert found.options == GPOptions(noise_std=0.2)
-        assert found.methods == ("sgd", "sgld") == tuple(found.networks)
-
-    @pytest.mark.parametrize(
-        ("factor", "iterations", "noise"), [(4, 2_000, 0.03), (8, 4_000, 0.05)]
-    )
-    def test_the_paper_preset_is_the_protocol_of_the_factor(
-        self, binary, factor, iterations, noise
-    ):
-        methods = "--method=sgd_input,sgd,psgld"
-        found = self.read(binary, methods, "--preset=paper", f"--factor={factor}")
-        descent = found.networks["sgd_input"]
-        assert (descent.iterations, descent.stop_at) == (iterations, iterations)
-        assert (descent.input_noise, descent.learning_rate) == (noise, 0.01)
-        assert descent.channels == (128,) * 5
-        assert found.networks["sgd"].input_noise == 0
-        assert found.networks["psgld"].burn_in == pytest.approx(iterations / 3, rel=0.1)
-
-    @pytest.mark.parametrize("iterations", [10, 5_000])
-    def test_a_descent_is_read_at_the_end_of_any_length(self, binary, iterations):
-        length = f"--iterations={iterations}"
-        found = self.read(binary, "--method=sgd_input", length)
-        assert found.networks["sgd_input"].stop_at == iterations
-
-    @pytest.mark.parametrize("experiment", ["super_resolve", "super_resolve_x8"])
-    @pytest.mark.parametrize("preset", ["paper", "light", "smoke"])
-    def test_every_preset_knows_every_method(self, experiment, preset):
-        for name in network_method.RUNS:
-            network_options.settings(experiment, preset, name, {})
-
-    def test_help_shows_those_that_are_read(self):
-        known = flags.FLAGS.get_key_flags_for_module(super_resolve)
-        shown = {flag.name for flag in known}
-        assert shown >= {
-            "factor",
-            "filter",
-            "image",
-            "method",
-            "noisy",
-            "preset",
-            "resume",
-            "kernel",
-            "sigma",
-            "depth",
-            "tolerance",
-        }
-        assert not shown & {"drop_fraction", "blur", "boundary"}
 
 
 def test_the_command_line_restores_an_image(
