@@ -28,7 +28,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from absl import app, flags, logging
@@ -41,6 +41,7 @@ from benchmarks import (
     abuse_report,
     abuse_runs,
     abuse_trials,
+    flags_only,
     timing,
 )
 from benchmarks.abuse_trials import Row, Trial
@@ -103,10 +104,8 @@ for _shared in (common.SEED.name, timing.RESULTS_DIR.name):
     flags.declare_key_flag(_shared)
 
 
-def main(arguments: Sequence[str]) -> None:
+def main() -> None:
     """Reads the flags, runs the parts and writes the report."""
-    if len(arguments) > 1:
-        raise app.UsageError(f"{arguments[1]}: expected flags only")
     unknown = sorted(set(PARTS.value) - set(_PARTS))
     if unknown:
         raise app.UsageError(f"--parts: expected some of {list(_PARTS)}, got {unknown}")
@@ -144,4 +143,4 @@ def _run_part(part: str, when: str) -> Iterator[Row]:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    flags_only.run(main)

@@ -22,7 +22,7 @@ import jax
 import numpy as np
 from absl import app, flags, logging
 
-from benchmarks import gp_scaling, timing
+from benchmarks import flags_only, gp_scaling, timing
 from dipgp import gp, kernels
 
 SIZES = flags.DEFINE_list("gpytorch_sizes", ["32", "64", "128"], "Sides of the images.")
@@ -220,10 +220,8 @@ def run(
     return timing.write_report(folder, "gp_gpytorch", title, rows, notes, {})
 
 
-def main(arguments: Sequence[str]) -> None:
+def main() -> None:
     """Reads the flags and writes the report."""
-    if len(arguments) > 1:
-        raise app.UsageError(f"{arguments[1]}: expected flags only")
     if importlib.util.find_spec("gpytorch") is None:
         raise app.UsageError(
             "GPyTorch is not installed; try pip install -e '.[benchmarks]'"
@@ -235,4 +233,4 @@ def main(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    flags_only.run(main)

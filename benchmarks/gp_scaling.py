@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
 
-from benchmarks import timing
+from benchmarks import flags_only, timing
 from dipgp import architecture, gp, images, kernels
 from dipgp.gp import dense, field, posterior, weights
 from dipgp.gp.system import System
@@ -323,10 +323,8 @@ def _number(cell: object) -> float:
     return cell
 
 
-def main(arguments: Sequence[str]) -> None:
+def main() -> None:
     """Reads the flags and writes the report."""
-    if len(arguments) > 1:
-        raise app.UsageError(f"{arguments[1]}: expected flags only")
     if MEMORY_OF.value is not None:
         jax.block_until_ready(jnp.zeros(1))
         if MEMORY_OF.value > 0:
@@ -346,4 +344,4 @@ def main(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    flags_only.run(main)

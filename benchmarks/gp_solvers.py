@@ -19,9 +19,9 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-from absl import app, flags, logging
+from absl import flags, logging
 
-from benchmarks import gp_scaling, timing
+from benchmarks import flags_only, gp_scaling, timing
 from dipgp import architecture, gp, images, kernels
 from dipgp.gp import posterior, toeplitz
 from dipgp.summaries import psnr
@@ -194,10 +194,8 @@ def _psnr(image: np.ndarray, truth: np.ndarray) -> float:
     return psnr(image[:, :, None], truth[:, :, None])
 
 
-def main(arguments: Sequence[str]) -> None:
+def main() -> None:
     """Reads the flags and writes the report."""
-    if len(arguments) > 1:
-        raise app.UsageError(f"{arguments[1]}: expected flags only")
     size = SOLVER_SIZE.value
     cases = [
         Case(covariance, mask, float(noise))
@@ -211,4 +209,4 @@ def main(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    flags_only.run(main)

@@ -9,16 +9,15 @@ are held against weights in 64 bits to a residual of 1e-7:
 """
 
 import functools
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from absl import app, flags
+from absl import flags
 
-from benchmarks import timing
+from benchmarks import flags_only, timing
 from dipgp import architecture, gp, images, kernels
 from dipgp.observations import (
     Blur,
@@ -162,12 +161,10 @@ def run(size: int, folder: Path) -> str:
     return timing.write_report(folder, "gp_through", title, rows, notes, {})
 
 
-def main(arguments: Sequence[str]) -> None:
+def main() -> None:
     """Reads the flags and writes the report."""
-    if len(arguments) > 1:
-        raise app.UsageError(f"{arguments[1]}: expected flags only")
     print(run(SEEN_SIZE.value, Path(timing.RESULTS_DIR.value)))
 
 
 if __name__ == "__main__":
-    app.run(main)
+    flags_only.run(main)

@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-from absl import app, flags
+from absl import flags
 
-from benchmarks import timing
+from benchmarks import flags_only, timing
 from benchmarks.gp_scaling import problem
 from dipgp import architecture, gp, images, kernels
 from dipgp.gp import variance
@@ -179,14 +179,12 @@ def run(size: int, solves: Sequence[int], sampled_size: int, folder: Path) -> st
     return timing.write_report(folder, "gp_variance", title, rows, notes, cost)
 
 
-def main(arguments: Sequence[str]) -> None:
+def main() -> None:
     """Reads the flags and writes the report."""
-    if len(arguments) > 1:
-        raise app.UsageError(f"{arguments[1]}: expected flags only")
     solves = [int(number) for number in SOLVES.value]
     folder = Path(timing.RESULTS_DIR.value)
     print(run(SIZE.value, solves, SAMPLED_SIZE.value, folder))
 
 
 if __name__ == "__main__":
-    app.run(main)
+    flags_only.run(main)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from absl import app, flags
 
-from benchmarks import timing
+from benchmarks import flags_only, timing
 
 TURNS = flags.DEFINE_integer("import_turns", 7, "Processes for each room.")
 
@@ -97,14 +97,12 @@ def run(turns: int, folder: Path) -> str:
     return timing.write_report(folder, "import_time", title, rows(turns), notes, {})
 
 
-def main(arguments: Sequence[str]) -> None:
+def main() -> None:
     """Reads the flags and writes the report."""
-    if len(arguments) > 1:
-        raise app.UsageError(f"{arguments[1]}: expected flags only")
     if TURNS.value < 1:
         raise app.UsageError(f"--import_turns={TURNS.value}: expected at least 1")
     print(run(TURNS.value, Path(timing.RESULTS_DIR.value)))
 
 
 if __name__ == "__main__":
-    app.run(main)
+    flags_only.run(main)

@@ -8,15 +8,14 @@ for; noisy Adam, which is no sampler, and faults put in on purpose must fail:
   python -m benchmarks.joint_tests --joint_chains=10000 --joint_keys=5
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import jax
 import numpy as np
 import scipy.stats
-from absl import app, flags
+from absl import flags
 
-from benchmarks import joint_simulation, linear_model, sampler_cases, timing
+from benchmarks import flags_only, joint_simulation, linear_model, sampler_cases, timing
 
 CHAINS = flags.DEFINE_integer(
     "joint_chains", 4000, "Independent chains of the successive-conditional simulator."
@@ -156,12 +155,10 @@ def run(chains: int, keys: int, folder: Path) -> str:
     return timing.write_report(folder, "joint_tests", title, rows, notes, {})
 
 
-def main(arguments: Sequence[str]) -> None:
+def main() -> None:
     """Reads the flags and writes the report."""
-    if len(arguments) > 1:
-        raise app.UsageError(f"{arguments[1]}: expected flags only")
     print(run(CHAINS.value, KEYS.value, Path(timing.RESULTS_DIR.value)))
 
 
 if __name__ == "__main__":
-    app.run(main)
+    flags_only.run(main)

@@ -11,7 +11,7 @@ matrix holds all of it, and that row is what `dipgp.kernels` computes.
 """
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
 
-from benchmarks import neural_tangents_oracle, timing
+from benchmarks import flags_only, neural_tangents_oracle, timing
 from dipgp import architecture, kernels
 
 SIGMA = 2.0  # of the input, in pixels
@@ -100,10 +100,8 @@ def compare(layers: int, size: int) -> dict[str, object]:
     }
 
 
-def main(arguments: Sequence[str]) -> None:
+def main() -> None:
     """Compares at each size and writes the report."""
-    if len(arguments) > 1:
-        raise app.UsageError(f"{arguments[1]}: expected flags only")
     sizes = [int(size) for size in SIZES.value]
     with jax.enable_x64(True):
         if ONLY.value is not None:
@@ -135,4 +133,4 @@ def main(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    flags_only.run(main)

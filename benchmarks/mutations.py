@@ -27,9 +27,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from absl import app, flags
+from absl import flags
 
-from benchmarks import timing
+from benchmarks import flags_only, timing
 from dipgp.files import write_atomically
 
 FAULTS = flags.DEFINE_list(
@@ -303,10 +303,8 @@ def run(root: Path, patterns: Sequence[str], seconds: float) -> dict[str, Outcom
     return outcomes
 
 
-def main(arguments: Sequence[str]) -> None:
+def main() -> None:
     """Reads the flags, checks, and fails where a fault was not caught."""
-    if len(arguments) > 1:
-        raise app.UsageError(f"{arguments[1]}: expected flags only")
     outcomes = run(Path.cwd(), FAULTS.value, FAULT_SECONDS.value)
     escaped = {
         name: outcome
@@ -320,4 +318,4 @@ def main(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    flags_only.run(main)

@@ -35,7 +35,7 @@ from pathlib import Path
 import jax
 from absl import app, flags
 
-from benchmarks import throughput_agreement, throughput_parts, timing
+from benchmarks import flags_only, throughput_agreement, throughput_parts, timing
 from benchmarks.throughput_cases import Case, read_case
 from benchmarks.throughput_parts import PARTS, Record, Settings
 
@@ -176,10 +176,8 @@ def settings_from_flags() -> tuple[list[Case], Settings]:
     return [read_case(text) for text in HOURGLASSES.value], settings
 
 
-def main(arguments: Sequence[str]) -> int:
+def main() -> int:
     """Reads the flags and writes the report."""
-    if len(arguments) > 1:
-        raise app.UsageError(f"{arguments[1]}: expected flags only")
     # Read when JAX first looks for devices, which is below; PyTorch needs room too.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     try:
@@ -201,4 +199,4 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    flags_only.run(main)
