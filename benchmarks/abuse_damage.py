@@ -15,6 +15,7 @@ from PIL import Image
 from benchmarks.abuse_trials import Row, Trial, row
 from dipgp.images import load_image
 from dipgp.inference.checkpoint import CheckpointError, Checkpoints
+from dipgp.progress import say_nothing
 from experiments.cells import Cells
 from experiments.common import UserError
 
@@ -93,12 +94,14 @@ def checkpoints(folder: Path, times: int, random: np.random.Generator) -> Row:
 
 def cells(path: Path, times: int, random: np.random.Generator) -> Row:
     """Kept parts of a long run are refused where they are not what was written."""
-    Cells(path, {"seed": 0}, resume=False).get("a", lambda _: {"x": [1.25, 2.5]}, _mute)
+    Cells(path, {"seed": 0}, resume=False).get(
+        "a", lambda _: {"x": [1.25, 2.5]}, say_nothing
+    )
     sound = path.read_bytes()
     failures, refused = [], 0
 
     def read() -> dict[str, Any]:
-        return Cells(path, {"seed": 0}, resume=True).get("a", lambda _: {}, _mute)
+        return Cells(path, {"seed": 0}, resume=True).get("a", lambda _: {}, say_nothing)
 
     for content in damaged(sound, times, random):
         path.write_bytes(content)
@@ -197,7 +200,3 @@ def _refusal(
     except Exception as error:
         return repr(error)
     return "it was accepted"
-
-
-def _mute(news: str, fraction: float | None = None) -> None:
-    """Takes what is reported."""

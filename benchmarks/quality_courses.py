@@ -16,6 +16,7 @@ import numpy as np
 
 from benchmarks.baton import Turns
 from benchmarks.throughput_cases import Case
+from dipgp import progress
 from dipgp.images import drop_pixels
 from dipgp.observations import Observation, observe
 from dipgp.progress import Report
@@ -156,10 +157,6 @@ def _request(settings: Settings, problem: Problem, report: Report) -> Request:
     )
 
 
-def _silent(news: str, fraction: float | None = None) -> None:
-    """Takes the news and keeps it."""
-
-
 def _gp(
     settings: Settings,
     networks: dict[str, NetworkSettings],
@@ -169,7 +166,7 @@ def _gp(
 ) -> list[Course]:
     """Hyperparameters by the evidence, then the posterior mean; again and again."""
     told = NOISE_STD if settings.task == "denoise" else None
-    request = _request(settings, problem, _silent)
+    request = _request(settings, problem, progress.say_nothing)
     seconds = []
     for _ in range(settings.gp_repeats + 1):
         begun = turns.seconds

@@ -20,6 +20,10 @@ class Report(Protocol):
         """Takes the latest news, and the part of the work that is done if known."""
 
 
+def say_nothing(news: str, fraction: float | None = None) -> None:
+    """A report of work that nobody watches."""
+
+
 @contextlib.contextmanager
 def show(title: str, shown: bool = True) -> Iterator[Report]:
     """Shows what is going on, on stderr: a bar on a terminal, elsewhere now and then.
@@ -33,7 +37,7 @@ def show(title: str, shown: bool = True) -> Iterator[Report]:
       where that is known.
     """
     if not shown:
-        yield lambda news, fraction=None: None
+        yield say_nothing
         return
     console = rich.console.Console(stderr=True)
     if not console.is_terminal:

@@ -185,15 +185,11 @@ def _score_drawn(config: UncertaintyConfig, folder: Path) -> list[Record]:
     return records
 
 
-def _say_nothing(news: str, fraction: float | None = None) -> None:
-    """Takes what a solver reports of one draw among many."""
-
-
 def restore(
     config: UncertaintyConfig,
     case: Case,
     folder: Path | None = None,
-    report: Report = _say_nothing,
+    report: Report = progress.say_nothing,
 ) -> Iterator[tuple[str, Restoration]]:
     """Restores a picture by all methods; draws also without knowing the prior.
 

@@ -74,6 +74,17 @@ def averaging(monkeypatch) -> Averaging:
     return method
 
 
+@pytest.fixture
+def averaging_networks(averaging, monkeypatch) -> Averaging:
+    """Stands in for all networks too."""
+
+    def restore(names, settings, running, request):
+        return ((name, averaging(request, settings)) for name in names)
+
+    monkeypatch.setattr(network_method, "restore", restore)
+    return averaging
+
+
 class Enlarging:
     """Networks that take no time and remember what they were asked.
 

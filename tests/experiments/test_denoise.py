@@ -5,15 +5,12 @@ import sys
 import jax
 import numpy as np
 import pytest
+from run_files import files
 
 from dipgp.images import add_noise, load_image
 from dipgp.summaries import psnr
 from experiments import denoise, image_tasks
 from experiments.gp_method import GPOptions
-
-
-def files(folder):
-    return sorted(path.name for path in folder.iterdir())
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import jax
 import numpy as np
 import pytest
 
-from dipgp import gp
+from dipgp import gp, progress
 from dipgp.summaries import diagnostics
 from experiments import equivalence, equivalence_cells, hidden_weights, plain_process
 from experiments.common import UserError
@@ -31,10 +31,6 @@ FILES = ["cells.json", "figure.png", "metrics.json", "table.md"]
 
 def configure(folder, **changes):
     return EquivalenceConfig(**(SMALL | {"output_dir": str(folder)} | changes))
-
-
-def silent(*_):
-    pass
 
 
 @pytest.fixture(scope="module")
@@ -169,7 +165,7 @@ class TestSamplers:
             chains=8,
             burn_in=200,
             draws=2000 if sampler == "slice" else 500,
-            report=silent,
+            report=progress.say_nothing,
         )
         means = draws.means.mean(axis=1)
         between = means.std(axis=0, ddof=1) / np.sqrt(len(means))

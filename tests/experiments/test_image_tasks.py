@@ -4,17 +4,13 @@ import json
 
 import numpy as np
 import pytest
+from run_files import FILES, files
 
 from dipgp.images import load_image, save_image
-from experiments import image_tasks, inpaint, network_method, network_options
+from experiments import image_tasks, inpaint, network_options
 from experiments.common import UserError
 
-FILES = ["figure.png", "metrics.json", "observed.png", "restored.png", "truth.png"]
 SHARED = ["figure.png", "observed.png", "truth.png"]  # of all methods
-
-
-def files(folder):
-    return sorted(path.name for path in folder.iterdir())
 
 
 @pytest.fixture
@@ -55,12 +51,8 @@ class TestSeveralImages:
         assert not (tmp_path / "run").exists()
 
     def test_several_methods_share_a_folder(
-        self, averaging, config, tmp_path, monkeypatch, capsys
+        self, averaging_networks, config, tmp_path, capsys
     ):
-        def restore(names, settings, running, request):
-            return ((name, averaging(request, settings)) for name in names)
-
-        monkeypatch.setattr(network_method, "restore", restore)
         smoke = network_options.settings("inpaint", "smoke", "sgd", {})
         inpaint.run(config(methods=("gp", "sgd"), networks={"sgd": smoke}))
         own = [

@@ -5,6 +5,7 @@ import sys
 import jax
 import numpy as np
 import pytest
+from run_files import FILES, files
 
 from dipgp.images import drop_pixels, load_image, save_image
 from dipgp.summaries import psnr
@@ -13,18 +14,10 @@ from experiments import (
     holes,
     inpaint,
     interpolations,
-    network_method,
     network_options,
 )
 from experiments.common import UserError
 from experiments.gp_method import GPOptions
-
-FILES = ["figure.png", "metrics.json", "observed.png", "restored.png", "truth.png"]
-SHARED = ["figure.png", "observed.png", "truth.png"]  # of all methods
-
-
-def files(folder):
-    return sorted(path.name for path in folder.iterdir())
 
 
 @pytest.fixture
@@ -169,7 +162,7 @@ class TestBaselines:
             assert record[f"psnr_{name}"] == pytest.approx(expected, abs=1e-3)
 
     def test_methods_share_them_and_images_do_not(
-        self, averaging, config, monkeypatch, photographs
+        self, averaging_networks, config, monkeypatch, photographs
     ):
         filled = []
 
@@ -177,11 +170,7 @@ class TestBaselines:
             filled.append(values.shape)
             return np.full_like(values, np.nan)
 
-        def restore(names, settings, running, request):
-            return ((name, averaging(request, settings)) for name in names)
-
         monkeypatch.setattr(interpolations, "BASELINES", {"tv": fill})
-        monkeypatch.setattr(network_method, "restore", restore)
         smoke = network_options.settings("inpaint", "smoke", "sgd", {})
         records = inpaint.run(
             config(

@@ -52,7 +52,9 @@ class TestSettings:
         found = network_options.settings("denoise", "light", "sgd", given)
         assert (found.iterations, found.stop_at) == (iterations, read_at)
 
-    @pytest.mark.parametrize("experiment", ["denoise", "inpaint"])
+    @pytest.mark.parametrize(
+        "experiment", ["denoise", "inpaint", "super_resolve", "super_resolve_x8"]
+    )
     @pytest.mark.parametrize("preset", ["paper", "light", "smoke"])
     def test_every_preset_knows_every_method(self, experiment, preset):
         for name in network_method.RUNS:

@@ -2,7 +2,7 @@ import jax
 import numpy as np
 import pytest
 
-from dipgp import gp
+from dipgp import gp, progress
 from dipgp.images import drop_pixels
 from dipgp.observations import observe
 from experiments import methods, oriented_prior
@@ -46,7 +46,7 @@ def test_stripes_are_restored_along_their_direction(one_direction):
         truth=None,
         seed=0,
         folder=None,
-        report=lambda news, fraction=None: None,
+        report=progress.say_nothing,
     )
     ((name, found),) = methods.restore(["gp"], request, OPTIONS, {}, None)
     assert name == "gp"

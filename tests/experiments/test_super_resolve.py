@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
+from run_files import FILES, files
 
 from dipgp.images import add_noise, load_image, save_image
 from dipgp.observations import Box, Decimation
@@ -20,14 +21,9 @@ from experiments.common import UserError
 from experiments.gp_method import GPOptions
 from experiments.network_settings import NetworkSettings, Running
 
-FILES = ["figure.png", "metrics.json", "observed.png", "restored.png", "truth.png"]
 SCORES = ("psnr", "psnr_bicubic", "psnr_rgb", "psnr_unclipped", "ssim")
 # One recipe for most tests, so that its program is compiled once.
 SETTINGS = NetworkSettings(channels=(4,), iterations=60, stop_at=60, burn_in=30)
-
-
-def files(folder):
-    return sorted(path.name for path in folder.iterdir() if path.is_file())
 
 
 @pytest.fixture

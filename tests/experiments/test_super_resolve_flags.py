@@ -1,7 +1,7 @@
 import pytest
 from absl import flags
 
-from experiments import network_method, network_options, super_resolve
+from experiments import network_options, super_resolve
 from experiments.gp_method import GPOptions
 
 
@@ -50,12 +50,6 @@ class TestFlags:
         length = f"--iterations={iterations}"
         found = self.read(binary, "--method=sgd_input", length)
         assert found.networks["sgd_input"].stop_at == iterations
-
-    @pytest.mark.parametrize("experiment", ["super_resolve", "super_resolve_x8"])
-    @pytest.mark.parametrize("preset", ["paper", "light", "smoke"])
-    def test_every_preset_knows_every_method(self, experiment, preset):
-        for name in network_method.RUNS:
-            network_options.settings(experiment, preset, name, {})
 
     def test_help_shows_those_that_are_read(self):
         known = flags.FLAGS.get_key_flags_for_module(super_resolve)

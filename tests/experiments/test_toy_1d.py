@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 
+from dipgp import progress
 from experiments import (
     plain_process,
     plain_runs,
@@ -41,10 +42,6 @@ def done(tmp_path_factory):
     with contextlib.redirect_stdout(printed):
         record = toy_1d.run(configure(folder))
     return record, printed.getvalue().splitlines(), folder
-
-
-def silent(*_):
-    pass
 
 
 class TestRun:
@@ -232,7 +229,7 @@ def test_wide_networks_are_nearer_to_their_gaussian_process():
             iterations=10_000,
             burn_in=2_000,
             chain_count=8,
-            report=silent,
+            report=progress.say_nothing,
         ).curve
         mean = np.sqrt(np.mean((curve.mean - exact.mean) ** 2))
         std = np.sqrt(np.mean(np.log(curve.std / exact.std) ** 2))
