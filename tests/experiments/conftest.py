@@ -9,7 +9,8 @@ from absl.testing import flagsaver
 
 from dipgp.images import save_image
 from experiments import common, gp_method, network_method
-from experiments.restoration import Restoration
+from experiments.gp_method import GPOptions
+from experiments.restoration import Request, Restoration
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -72,6 +73,20 @@ def averaging(monkeypatch) -> Averaging:
     method = Averaging()
     monkeypatch.setattr(gp_method, "restore", method)
     return method
+
+
+@pytest.fixture
+def asked(monkeypatch) -> list[tuple[Request, GPOptions]]:
+    """What a Gaussian process is asked that hands back grey at once."""
+    calls = []
+
+    def restore(request, options):
+        calls.append((request, options))
+        mean = np.full(request.shape, 0.5)
+        return Restoration(mean, 0.5, 3, 1e-5, {}, "restored", True)
+
+    monkeypatch.setattr(gp_method, "restore", restore)
+    return calls
 
 
 @pytest.fixture

@@ -9,9 +9,8 @@ import pytest
 from dipgp.images import add_noise, load_image, save_image
 from dipgp.observations import BayerMosaic
 from dipgp.summaries import psnr
-from experiments import demosaic, gp_method, interpolated_mosaic
+from experiments import demosaic, interpolated_mosaic
 from experiments.gp_method import GPOptions
-from experiments.restoration import Restoration
 
 QUICK = GPOptions(kernel="rbf", lengthscale=2.0, noise_std=0.01, tolerance=5e-2)
 
@@ -43,20 +42,6 @@ def config(tmp_path, picture):
         return demosaic.DemosaicConfig(**({"options": QUICK} | fields | changes))
 
     return make
-
-
-@pytest.fixture
-def asked(monkeypatch):
-    """Requests and options of a Gaussian process that hands back grey at once."""
-    calls = []
-
-    def restore(request, options):
-        calls.append((request, options))
-        mean = np.full(request.shape, 0.5)
-        return Restoration(mean, 0.5, 3, 1e-5, {}, "restored", True)
-
-    monkeypatch.setattr(gp_method, "restore", restore)
-    return calls
 
 
 def test_a_method_sees_one_colour_a_pixel_in_noise(asked, config, picture):
