@@ -57,6 +57,7 @@ from experiments import (
 )
 from experiments.plain_model import Model
 from experiments.plain_process import Curve
+from experiments.plain_runs import Runs
 from experiments.run_folders import open_run_folder
 from experiments.toy_1d_options import ToyConfig, config_from_flags
 
@@ -142,17 +143,7 @@ def _examine(
     """One case in all its readings."""
     keys = [jax.random.fold_in(jax.random.key(config.seed), use) for use in range(6)]
     noise_std = config.observation_std
-    model = Model(
-        sigma=sigma,
-        depth=depth,
-        shape=(config.points,),
-        width=config.width,
-        input_channels=config.input_channels,
-    )
-    amplitude = config.amplitude or plain_process.choose_amplitude(
-        model.covariance(), truth, mask, noise_std
-    )
-    model = dataclasses.replace(model, amplitude=amplitude)
+    model = _model(config, sigma, depth, truth, mask)
     covariance = model.covariance()
     prior = {
         "GP": plain_process.draw_process(keys[_PROCESS], covariance, _PRIOR_SAMPLES),
@@ -186,22 +177,46 @@ def _examine(
         chain_count=config.chains,
         report=_part(report, "Langevin dynamics"),
     )
+    sgld.facts.update(step_size=step_size, burn_in=burn_in)
     exact = plain_process.condition(covariance, truth, mask, noise_std)
+    record = _record(model, truth, exact, sgd, sgld)
     posterior = {"GP": exact, "SGD": sgd.curve, "SGLD": sgld.curve}
-    finite = all(np.isfinite(curve).all() for curve in posterior.values())
+    return Result(f"sigma {sigma:g}, depth {depth}", prior, posterior, record)
+
+
+def _model(
+    config: ToyConfig, sigma: float, depth: int, truth: np.ndarray, mask: np.ndarray
+) -> Model:
+    """The prior of a case, of the amplitude that is given or the values make likely."""
+    model = Model(
+        sigma=sigma,
+        depth=depth,
+        shape=(config.points,),
+        width=config.width,
+        input_channels=config.input_channels,
+    )
+    amplitude = config.amplitude or plain_process.choose_amplitude(
+        model.covariance(), truth, mask, config.observation_std
+    )
+    return dataclasses.replace(model, amplitude=amplitude)
+
+
+def _record(
+    model: Model, truth: np.ndarray, exact: Curve, sgd: Runs, sgld: Runs
+) -> Record:
+    """What metrics.json holds of a case."""
+    curves = (exact, sgd.curve, sgld.curve)
+    finite = all(np.isfinite(curve).all() for curve in curves)
     bounded = not (sgd.facts["roll_backs"] or sgld.facts["roll_backs"])
-    record = {
-        "sigma": sigma,
-        "depth": depth,
-        "amplitude": amplitude,
+    return {
+        "sigma": model.sigma,
+        "depth": model.depth,
+        "amplitude": model.amplitude,
         "converged": finite and bounded,
         "GP": {"rms_error": _rms(exact.mean - truth)},
         "SGD": _compare(sgd.curve, exact, truth) | sgd.facts,
-        "SGLD": _compare(sgld.curve, exact, truth)
-        | sgld.facts
-        | {"step_size": step_size, "burn_in": burn_in},
+        "SGLD": _compare(sgld.curve, exact, truth) | sgld.facts,
     }
-    return Result(f"sigma {sigma:g}, depth {depth}", prior, posterior, record)
 
 
 def _part(report: Report, stage: str) -> Report:
