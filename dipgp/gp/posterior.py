@@ -138,7 +138,7 @@ class Posterior:
 
         Args:
           key: of the estimators that draw; the others need none.
-          method: a name in `gp.variance`, or "automatic": "dense" on small grids,
+          method: one of the following, or "automatic", which is "dense" on small grids,
             "stationary" where everything is seen in noise of one strength, as it is or
             through a blur that goes around the borders, "probing" behind random masks
             and through other maps, and "samples" behind wide holes.
@@ -184,9 +184,11 @@ class Posterior:
 
         Args:
           key: of the random signs of "lanczos".
-          method: a name in `gp.evidence`, or "automatic": "dense" where few pixels are
-            observed (through a map, where the image is small), else "lanczos". All of
-            them see through maps, "torus" through circular blurs.
+          method: "dense" (by Cholesky's factor), "torus" (Whittle's likelihood, for
+            images whose opposite sides are neighbours), "lanczos" (by random signs), or
+            "automatic", which is "dense" where few pixels are observed (through a map,
+            where the image is small), else "lanczos". All of them see through maps,
+            "torus" through circular blurs.
           probes: random signs, each a Lanczos run and for derivatives a linear solve.
           steps: of Lanczos' iteration, whose vectors are all kept.
           mesh: devices of `dipgp.devices.make_mesh` that share the random signs, which
@@ -258,8 +260,8 @@ def condition(
         float64.
       max_iterations: conjugate-gradient steps at most.
       reach: distance in pixels, along both axes or each, from which on K is constant;
-        found from K by default, needed only where K's hyperparameters are traced by JAX
-        (`find_reach` tells it outside).
+        found from K by default, needed only where JAX traces K's hyperparameters, or a
+        colour image whose channels are to be estimated (`find_reach` tells it outside).
 
     Returns:
       The posterior of the image, in the values' dtype.

@@ -101,8 +101,9 @@ def embed(
         reaches = _two_reaches(reach)
     elif numerics.is_traced(covariances):
         raise ValueError(
-            "reach: expected a number of pixels where the covariance's hyperparameters "
-            "are traced by jax.jit or jax.grad, got None; try gp.find_reach outside"
+            "reach: expected a number of pixels where JAX traces the covariance's "
+            "hyperparameters, or the colours that its scales are estimated from, got "
+            "None; try gp.find_reach outside"
         )
     else:
         each = [find_reach(covariance, grid, dtype) for covariance in covariances]
@@ -151,8 +152,20 @@ def find_reach(
 ) -> tuple[int, int]:
     """Distance in pixels along each axis from which on K has levelled off.
 
-    At most `LONGEST_REACH` times the longer side of the grid, or
-    `LONGEST_REACH_OF_SMALL_IMAGES` where that is more.
+    That is, from which on it is within 1e-6 of its limit, relative to its sill.
+
+    Args:
+      covariance: K, of known hyperparameters.
+      grid: (H, W) of the image in pixels.
+      dtype: of the lags.
+
+    Returns:
+      The distances down and to the right, as `condition` takes them for `reach`. At
+      most `LONGEST_REACH` times the longer side of the grid, or
+      `LONGEST_REACH_OF_SMALL_IMAGES` where that is more.
+
+    Raises:
+      ValueError: on a grid that is not two positive integers.
     """
     numerics.check_grid("grid", grid, axes=(2,))
     covariance = as_covariance(covariance)
@@ -160,7 +173,8 @@ def find_reach(
     steps = np.arange(longest + 1, dtype=dtype)
     zeros = np.zeros_like(steps)
     lags = [np.stack([steps, zeros], -1), np.stack([zeros, steps], -1)]
-    profiles = covariance.moments(np.stack(lags))
+    with jax.ensure_compile_time_eval():  # inside jax.jit as well
+        profiles = covariance.moments(np.stack(lags))
     sill = np.asarray(profiles.sill)
     away = np.abs(np.asarray(profiles.variogram) - sill) > REACH_TOLERANCE * sill
     down, right = (int(np.max(np.flatnonzero(axis), initial=0)) + 1 for axis in away)

@@ -178,6 +178,15 @@ class TestTransformations:
         np.testing.assert_allclose(compiled.mean, plain.mean, rtol=0, atol=1e-3)
         assert compiled.info.converged
 
+    def test_the_reach_is_found_where_a_grey_image_is_traced(self):
+        values, mask = photograph(GRID).astype(np.float32), random_mask(GRID, 0.5)
+
+        def mean(values):
+            found = usual(PRIORS["smooth"], values, mask, method="weights", reach=None)
+            return found.mean
+
+        np.testing.assert_allclose(jax.jit(mean)(values), mean(values), atol=1e-3)
+
     @pytest.mark.parametrize(
         "method", [pytest.param("weights", marks=pytest.mark.slow), "field"]
     )

@@ -200,7 +200,7 @@ class TestTracedHyperparameters:
         def error(sigma):
             return toeplitz.embed([kernels.gaussian(sigma)], (8, 8)).error[0]
 
-        with pytest.raises(ValueError, match=r"reach: .*traced"):
+        with pytest.raises(ValueError, match=r"reach: .*traces"):
             jax.jit(error)(1.0)
 
     def test_with_a_reach_they_give_the_same_torus(self):
