@@ -57,6 +57,16 @@ def check_controls(method: Method, tolerance: Tolerance, max_iterations: int) ->
     numerics.check_whole_number("max_iterations", max_iterations, least=1)
 
 
+def check_known(observation: Observation) -> None:
+    """Raises an error, naming the argument, on what JAX traces or is no observation."""
+    check_observation(observation)
+    if numerics.is_traced(observation):
+        raise ValueError(
+            "observation: expected known values, got some that JAX traces; try outside "
+            "of jax.jit, jax.grad and jax.vmap"
+        )
+
+
 def check_candidates(candidates: object) -> None:
     """Raises an error, naming the argument, unless there are some to choose from."""
     if not isinstance(candidates, Sequence) or isinstance(candidates, str | bytes):

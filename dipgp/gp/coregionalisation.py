@@ -97,8 +97,10 @@ def fit_channels(
 
     Raises:
       ValueError: where there is no candidate, on a map that sees several pixels at
-        once, or where what is seen does not tell the level of each colour.
+        once, or where what is seen does not tell the level of each colour; where JAX
+        traces the observation.
     """
+    arguments.check_known(observation)
     given = list(candidates) if isinstance(candidates, Sequence) else [candidates]
     if not given:
         raise ValueError("candidates: expected at least one covariance, got none")

@@ -22,7 +22,6 @@ from dipgp.gp.forms import Form
 from dipgp.gp.system import System
 from dipgp.kernels.stationary import Covariance, CovarianceLike, as_covariance
 from dipgp.observations import LinearMap, Observation
-from dipgp.observations.observation import check_observation
 
 Array = jax.Array
 Family = Callable[[Mapping[str, Any]], CovarianceLike]
@@ -109,9 +108,10 @@ def fit(
     Raises:
       ValueError: on a start that is not positive, on a name used twice, without a key
         where one is needed, on signs that the devices do not divide, on a map that does
-        not fit what was seen, or on a covariance that is not finite at the start.
+        not fit what was seen, or on a covariance that is not finite at the start; where
+        JAX traces the observation.
     """
-    check_observation(observation)
+    arguments.check_known(observation)
     if not callable(family):
         raise TypeError(
             "family: expected a function from parameters to a covariance, got "

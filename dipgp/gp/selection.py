@@ -20,7 +20,6 @@ from dipgp.kernels.filtering import filtered
 from dipgp.kernels.layers import batch_norm, scale
 from dipgp.kernels.stationary import Covariance, CovarianceLike, as_covariance
 from dipgp.observations import LinearMap, Observation, stationary_filter
-from dipgp.observations.observation import check_observation
 
 Array = jax.Array
 Report = Callable[[str], None]
@@ -92,10 +91,10 @@ def select(
         `gp.fit_channels`.
 
     Raises:
-      ValueError: where there is no candidate, or too few pixels to tell, or on a map
-        that is no stationary filter.
+      ValueError: where there is no candidate, or too few pixels to tell, on a map that
+        is no stationary filter, or where JAX traces the observation.
     """
-    check_observation(observation)
+    arguments.check_known(observation)
     arguments.check_candidates(candidates)
     shapes = [batch_norm(as_covariance(candidate)) for candidate in candidates]
     seen: Sequence[Covariance] = shapes

@@ -49,7 +49,7 @@ def observe(
         (H, W) for one value a pixel. Must be positive where the mask is.
 
     Returns:
-      The observation, in float32 or in the values' own float64.
+      The observation, in float32 or in the values' own float64; halves become float32.
 
     Raises:
       ValueError: on a wrong shape, on a mask with nothing observed, on observed values
@@ -69,6 +69,8 @@ def observe(
             f"values: expected floating-point intensities, got {values.dtype}; "
             "try values / 255.0 for 8-bit images"
         )
+    if values.dtype.itemsize < 4:  # too coarse to solve for
+        values = values.astype(jnp.float32)
     if values.ndim == 2:
         values = values[:, :, None]
     grid = values.shape[:2]

@@ -187,3 +187,8 @@ def test_it_is_found_in_what_is_seen_through_a_filter(name, how, where):
 def test_a_mosaic_is_refused():
     with pytest.raises(ValueError, match=r"through.*: expected blur"):
         select(field("fine"), MASKS["everything"], through=BayerMosaic())
+
+
+def test_an_image_that_is_traced_is_refused():
+    with pytest.raises(ValueError, match="observation: expected known values"):
+        jax.jit(lambda values: select(values, None).noise_std)(field("fine"))

@@ -59,6 +59,11 @@ def test_values_keep_float64_and_mask_takes_it():
     assert {part.dtype for part in observation} == {jnp.dtype("float64")}
 
 
+def test_halves_become_float32():
+    seen = observe(np.full((2, 3), 0.5, np.float16), noise_std=0.1)
+    assert [part.dtype for part in seen] == 3 * [np.float32]
+
+
 def test_observing_can_be_traced():
     traced = jax.jit(observe)(VALUES, MASK, noise_std=0.1)
     for part, expected in zip(
