@@ -157,7 +157,7 @@ def on_shares(function: Callable[..., Tree], mesh: Mesh) -> Callable[..., Tree]:
       mesh: see `make_mesh`.
 
     Returns:
-      The same function of all items: the leading axes of its results are joined.
+      The same function of all items, the leading axes of its results joined.
     """
     # Without check_vma it may make arrays of its own inside its loops.
     return jax.shard_map(

@@ -1,7 +1,9 @@
 """Exact Gaussian-process posteriors on whole images, in pixels times their logarithm.
 
-posterior = condition(covariance, values=image, mask=mask, noise_std=0.01)
-posterior.mean, posterior.info.advice
+    posterior = condition(covariance, values=image, mask=mask, noise_std=0.01)
+    posterior.mean, posterior.info.advice
+
+Covariances come from `dipgp.kernels`. A signal is an image of one row, (1, L).
 """
 
 from dipgp.gp.colour import ChannelModel, estimate_channels

@@ -217,7 +217,7 @@ class Checkpoints:
             NumPy arrays give NumPy arrays.
 
         Returns:
-          The step, or None where there is none: no folder, or an empty one.
+          The step, or None where there is none, with no folder or an empty one.
 
         Raises:
           CheckpointError: where the folder holds other things, no step is sound, or

@@ -177,8 +177,8 @@ def step(method: Method, plan: Plan, progress: Progress) -> tuple[Progress, Trac
       progress: the run before the step.
 
     Returns:
-      The run after it, and () numbers by name: "loss", "fit", "returns" (how often the
-      run was put back), the plan's scores and those of its rules.
+      The run after it, and () numbers by name, which are "loss", "fit", "returns" (how
+      often the run was put back), the plan's scores and those of its rules.
     """
     key = jax.random.fold_in(progress.key, progress.taken)
     before = (progress.state, progress.collected)

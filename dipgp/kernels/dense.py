@@ -56,6 +56,11 @@ def dense(
     variance, where a network divides each channel by that of its own sample (an error
     of order 1 / pixels at its resolution). Its centring is exact.
 
+    The variance of each of 16x16 pixels, which is another beside the border:
+
+        c = kernels.dense(architecture.conv_net(2), kernels.white(), (16, 16))
+        variance = c.reshape(256, 256).diagonal().reshape(16, 16)
+
     Args:
       net: the network.
       input: what the network reads, either an array z (L, C) or (H, W, C) of the given
@@ -77,10 +82,6 @@ def dense(
         more pixels than `largest`; on a layer without a closed form (it is named), or
         where layers follow each other in an order that has none. A given array has
         none for a non-linearity or batch norm before the first convolution.
-
-    Example:
-        c = kernels.dense(architecture.conv_net(2), kernels.white(), (16, 16))
-        variance = c.reshape(256, 256).diagonal().reshape(16, 16)
     """
     check_architecture(net)
     check_positive_integer("largest", largest)

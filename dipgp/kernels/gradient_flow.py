@@ -64,7 +64,7 @@ class GradientFlow:
 
     @property
     def largest_learning_rate(self) -> Array:
-        """2 / max lambda: from this on descent by steps diverges."""
+        """2 / max lambda, from which on descent by steps diverges."""
         return 2 / jnp.max(self.rates)
 
     def remaining(

@@ -57,7 +57,7 @@ def stretch(
     """The covariance of images that are stretched along one direction.
 
     Args:
-      covariance: K.
+      covariance: of the images before that.
       angle: of the direction, in radians from the second axis (to the right) towards
         the first (down).
       along: factor by which fields get longer in this direction.

@@ -20,7 +20,7 @@ def torus_eigenvalues(
     negative, because it does not fade within the torus, is set to 0.
 
     Args:
-      covariance: K.
+      covariance: K, which should have levelled off within half the torus.
       shape: (L,) or (H, W).
       dtype: of the lags; JAX's default by default.
 

@@ -1,10 +1,10 @@
 """Networks of finite width: a description read as a function of parameters.
 
-network = build(architecture.skip_net())
-z = uniform_input(key_input, grid=(256, 256))
-variables = network.init(key, z)
-image = network.apply(variables, z)            # (256, 256, 3)
-penalty = network.log_prior(variables)
+    network = build(architecture.skip_net())
+    z = uniform_input(key_input, grid=(256, 256))
+    variables = network.init(key, z)
+    image = network.apply(variables, z)            # (256, 256, 3)
+    log_density = network.log_prior(variables)
 
 What many of them have in common is their covariance, `estimate_covariance`.
 """

@@ -41,6 +41,9 @@ class Mixing(NamedTuple):
 def diagnose(samples: np.ndarray) -> Mixing:
     """R-hat and effective sample sizes of every pixel.
 
+    Split, rank-normalised R-hat, the larger of that of the values and that of their
+    distances from the median, and bulk and tail effective sample sizes.
+
     One chain is enough: each is split into halves, which are compared. Samples are
     taken as equally weighted. The effective sample sizes take one or two milliseconds a
     pixel; every eighth pixel of each axis tells as much about a large image.
@@ -54,6 +57,10 @@ def diagnose(samples: np.ndarray) -> Mixing:
     Raises:
       ValueError: on fewer than two axes, on no chain, or on fewer than 4 draws.
       ImportError: where arviz-stats, which does the sums, is not installed.
+
+    References:
+      Vehtari et al., "Rank-normalization, folding, and localization: an improved R-hat
+      for assessing convergence of MCMC", Bayesian Analysis, 2021.
     """
     try:
         from arviz_stats.base import array_stats

@@ -4,18 +4,20 @@ A posterior that is Gaussian with the standard deviations it predicts makes stan
 residuals z = (value - mean) / std standard normal. Where they are not, another law of z
 takes its place, for all pixels alike:
 
-scale      N(0, s^2) with s^2 = mean z^2, the maximum of the likelihood: an inflated
-           variance. Tails heavier than Gaussian stay wrong.
-student    s T with T of Student's law of nu degrees of freedom, both by maximum
-           likelihood: heavier tails, and a density.
-quantiles  no density but intervals: of n held-out |z| the ceil((n + 1) p)-th smallest
-           is the half width at level p, in predicted standard deviations, infinite
-           where there are not so many. If the next |z| is exchangeable with these, it
-           is covered with a probability from p to p + 1 / (n + 1), whatever the law of
-           errors is (split conformal prediction). Pixels that are held out by lot are
-           exchangeable with others left out by the same lot, not with those of a hole.
-           Of n pixels all of whose channels count, a channel of the next one is covered
-           with a probability from p - 1 / (n + 1) to p + 2 / (n + 1).
+"scale": N(0, s^2) with s^2 = mean z^2, the maximum of the likelihood. An inflated
+variance; tails heavier than Gaussian stay wrong.
+
+"student": s T with T of Student's law of nu degrees of freedom, both by maximum
+likelihood. Heavier tails, and a density.
+
+"quantiles": no density but intervals. Of n held-out |z| the ceil((n + 1) p)-th
+smallest is the half width at level p, in predicted standard deviations, infinite
+where there are not so many. If the next |z| is exchangeable with these, it is covered
+with a probability from p to p + 1 / (n + 1), whatever the law of errors is (split
+conformal prediction). Pixels that are held out by lot are exchangeable with others
+left out by the same lot, not with those of a hole. Of n pixels all of whose channels
+count, a channel of the next one is covered with a probability from p - 1 / (n + 1) to
+p + 2 / (n + 1).
 
 References:
   Vovk, Gammerman and Shafer, "Algorithmic Learning in a Random World", 2005.

@@ -4,6 +4,7 @@ import importlib
 import inspect
 import os
 import pkgutil
+import re
 import sys
 import warnings
 from pathlib import Path
@@ -78,3 +79,31 @@ def test_every_public_name_is_in_the_reference(documented):
     names = {f"{each.__name__}.{name}" for each in modules for name in exported(each)}
     assert len(names) > len(paths)
     assert sorted((paths | names) - documented) == []
+
+
+# What stands before a colon is taken for a type, and "K." alone for a list's number.
+MISREAD = re.compile(r"^Returns:\n +[^\n`:]*: |^ +\w+: [A-Z]\.$", re.MULTILINE)
+
+
+def docstrings(module: ModuleType) -> dict[str, str]:
+    """By name, of a module's public names and of their methods."""
+    found = {}
+    for name in exported(module):
+        value = getattr(module, name)
+        members = vars(value) if inspect.isclass(value) else {}
+        public = {key: each for key, each in members.items() if key[0] != "_"}
+        for key, each in {"": value, **public}.items():
+            if inspect.isroutine(each) or inspect.isclass(each):
+                found[f"{module.__name__}.{name} {key}"] = inspect.getdoc(each) or ""
+    return found
+
+
+def test_no_description_is_taken_for_markup():
+    texts: dict[str, str] = {}
+    for room in ROOMS:
+        for module in public_modules(room):
+            texts |= docstrings(module)
+    assert len(texts) > 150
+    assert [name for name, text in texts.items() if MISREAD.search(text)] == []
+    assert MISREAD.search("Adds.\n\nReturns:\n  The sum: 0 of none.")
+    assert MISREAD.search("Adds.\n\nArgs:\n  covariance: K.")
