@@ -67,7 +67,7 @@ class Team:
 
     def wait(self):
         """What each said, by its exit status."""
-        statuses = [member.wait(500) for member in self.members]
+        statuses = [member.wait(800) for member in self.members]
         return list(zip(statuses, (log.read_text() for log in self._logs), strict=True))
 
 
