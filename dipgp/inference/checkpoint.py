@@ -105,7 +105,7 @@ class Checkpoints:
         Raises:
           ValueError: on a negative step, or on a leaf that is no array.
           CheckpointError: where the folder is not one of checkpoints, or holds a later
-            step.
+            step; where another process could not write, or sees another folder.
           OSError: where the file cannot be written; what was there is still there.
         """
         if step < 0:
