@@ -22,13 +22,13 @@ class _Cost(NamedTuple):
     seen: float
 
 
-# By (through a map, probed variances): bounds, 1.02 to 1.25 times what
+# By (through a map, probed variances): bounds, 1.03 to 1.4 times what
 #   XDG_CACHE_HOME=$(mktemp -d) /usr/bin/time -v dipgp TASK in.png -o out.png
 # told of scikit-image's coffee in colour, of 0.25 to 12 megapixels. The peaks stand in
 # tests/command/test_memory.py.
 COSTS = {
-    (False, False): _Cost(0.5 * GIGA, 85, 0),
-    (False, True): _Cost(0.6 * GIGA, 420, 0),
+    (False, False): _Cost(0.5 * GIGA, 115, 0),
+    (False, True): _Cost(0.74 * GIGA, 230, 0),
     (True, False): _Cost(0.72 * GIGA, 45, 90),
     (True, True): _Cost(0.72 * GIGA, 280, 240),
 }

@@ -243,7 +243,7 @@ def test_too_little_memory_is_told_before_work_begins(
     monkeypatch.setattr(memory, "available", lambda: 1e8)
     assert run(["denoise", "in.png", "-o", "out.png"]) == 1
     told = capsys.readouterr().err
-    assert "takes about 0.6 GB of memory, and 0.1 GB are free; try a smaller" in told
+    assert "takes about 0.5 GB of memory, and 0.1 GB are free; try a smaller" in told
 
 
 def test_files_in_the_way_are_a_mistake(tmp_path, truth, capsys):

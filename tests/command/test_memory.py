@@ -2,8 +2,10 @@
 
 Those of `XDG_CACHE_HOME=$(mktemp -d) /usr/bin/time -v dipgp TASK in.png -o out.png`:
 scikit-image's coffee, enlarged by Lanczos, with noise of 10 grey levels for denoise and
-inpaint, behind `gaussian_filter(a, (2, 2, 0))` and noise of 1 for deblur and upscale;
-the largest two are mosaics of its pictures, in 16 bits.
+inpaint (40 bars of 8 pixels missing, or what is said), behind
+`gaussian_filter(a, (2, 2, 0))` and noise of 1 for deblur and upscale; the largest two
+are mosaics of its pictures, in 16 bits. Peaks above 1.9 GB were read while variances
+were solved for.
 """
 
 import numpy as np
@@ -19,10 +21,13 @@ PEAKS = [
     ("denoise", (1224, 816), True, 0.76),
     ("denoise", (1732, 1155), False, 1.11),
     ("inpaint", (1732, 1155), False, 1.05),
+    ("inpaint", (1224, 816), False, 0.94),  # every second pixel missing
     ("inpaint", (612, 408), True, 0.92),
+    ("inpaint", (1732, 1155), True, 2.37),
     ("deblur", (866, 577), False, 0.92),
     ("deblur", (1732, 1155), False, 1.58),
     ("deblur", (612, 408), True, 1.15),
+    ("deblur", (1224, 816), True, 1.99),
     ("upscale --factor=2", (612, 408), False, 0.85),
     pytest.param(
         *("upscale --factor=2", (2121, 1414), False, 1.39), marks=pytest.mark.slow
@@ -49,4 +54,5 @@ def test_what_is_announced_bounds_what_was_measured(
     order = options.parse([*task.split(), *flags, "in.png", "-o", "out.png"])
     photograph = Photograph(colours, None, np.dtype(np.uint8), "PNG", 1, Metadata())
     problem = problems.pose(order, photograph, mask if task == "inpaint" else None)
-    assert 1 <= process.announce(problem, std) / (memory.GIGA * peak) < 1.5
+    told = process.announce(problem, std) / memory.GIGA
+    assert peak <= told < 1.5 * peak
