@@ -54,6 +54,8 @@ class Problem:
       hole: how far what is to be filled in is from what is known, in pixels; 0 where
         nothing is.
       jobs: pictures at a time, which share the memory.
+      coder_step: the largest that a lossy coder rounded brightness to, where white is
+        1; 0 where there was none.
     """
 
     observation: Observation
@@ -66,6 +68,7 @@ class Problem:
     keeps_known: bool
     hole: float
     jobs: int
+    coder_step: float
 
     @property
     def shown_shape(self) -> tuple[int, int, int]:
@@ -150,6 +153,7 @@ def pose(order: Order, photograph: Photograph, mask: Path | None) -> Problem:
         mask is not None,
         hole,
         order.jobs,
+        photograph.coder_step,
     )
 
 

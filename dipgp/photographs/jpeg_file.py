@@ -7,9 +7,11 @@ the samples are coded (ISO/IEC 10918-1, annex B).
 import io
 import struct
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 
 from dipgp.photographs import exif as exif_block
 from dipgp.photographs.photograph import Metadata, Part, Photograph, from_samples
@@ -37,9 +39,13 @@ def decode(content: bytes) -> Photograph:
                 f"colour mode {picture.mode}; try converting it to RGB or grey"
             )
         samples = np.asarray(picture)
+        assert isinstance(picture, JpegImageFile)
+        # Of brightness, in units of the coder's orthonormal transform.
+        step = max(picture.quantization[0]) / np.iinfo(np.uint8).max
     metadata = _metadata(content)
     orientation = exif_block.orientation(metadata.exif)
-    return from_samples(samples, "JPEG", orientation, metadata)
+    photograph = from_samples(samples, "JPEG", orientation, metadata)
+    return replace(photograph, coder_step=step)
 
 
 def encode(

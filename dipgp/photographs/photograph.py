@@ -57,6 +57,8 @@ class Photograph:
       format: of the file.
       orientation: how the file stores its rows, 1 to 8 as in EXIF; 1 is upright.
       metadata: what else the file says.
+      coder_step: the largest that brightness was rounded to by a lossy coder, in its
+        transform, where white is 1; 0 where there was none.
     """
 
     colours: np.ndarray
@@ -65,6 +67,7 @@ class Photograph:
     format: Format
     orientation: int
     metadata: Metadata
+    coder_step: float = 0.0
 
     @property
     def samples(self) -> np.ndarray:

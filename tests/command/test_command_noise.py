@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from PIL import Image
 from small_pictures import save
 
 from dipgp.command import noise, options, problems
@@ -62,3 +63,36 @@ def test_few_pixels_are_left_to_the_evidence(tmp_path, truth):
     save(tmp_path / "in.png", truth[:2])
     assert 0 < estimated(tmp_path / "in.png") < 0.3
     assert noise.by_differences(truth[:2, :, 0], np.ones((2, 40), bool)) is None
+
+
+@pytest.mark.parametrize("quality", [75, 95])
+def test_noise_that_a_coder_took_from_the_finest_differences_is_found(
+    tmp_path, quality
+):
+    draws = np.random.default_rng(1).standard_normal((96, 96, 1))
+    slope = np.linspace(0.3, 0.7, 96)[:, None, None]
+    samples = np.round(255 * (slope + STD * draws)).astype(np.uint8)
+    path = tmp_path / "in.jpg"
+    Image.fromarray(samples[:, :, 0]).save(path, quality=quality)
+    coded = read(path).colours[:, :, 0]
+    seen = np.ones(coded.shape, bool)
+    finest = noise.by_differences(coded, seen)
+    if quality == 75:
+        assert finest < 0.5 * STD
+        assert estimated(path) == pytest.approx(STD, rel=0.2)
+    else:
+        assert estimated(path) == pytest.approx(finest, rel=1e-3)
+
+
+def test_little_more_is_not_believed():
+    draws = STD * np.random.default_rng(1).standard_normal((80, 80))
+    seen = np.ones(draws.shape, bool)
+    finest = noise.by_differences(draws, seen)
+    assert noise.by_coarser_differences(draws, seen) == finest
+    smooth = np.kron(draws[:40, :40], np.ones((2, 2)))
+    coarser = noise.by_coarser_differences(smooth, seen)
+    assert coarser == noise.by_differences(smooth, seen, lag=2)
+    assert coarser == pytest.approx(STD, rel=0.1)
+    assert noise.by_coarser_differences(draws[:4], seen[:4]) == noise.by_differences(
+        draws[:4], seen[:4]
+    )

@@ -136,3 +136,12 @@ def test_cmyk_is_refused():
 def test_what_jpeg_cannot_hold_is_refused(pixels, reason):
     with pytest.raises(ValueError, match=reason):
         jpeg_file.encode(pixels, jpeg_file.Metadata(), quality=95)
+
+
+def test_the_coarsest_step_of_the_coder_is_known():
+    steps = [
+        jpeg_file.decode(saved(smooth(3), "JPEG", quality=quality)).coder_step
+        for quality in (50, 75, 100)
+    ]
+    # The specification's table has 121 at most, of which quality 75 takes half.
+    np.testing.assert_allclose(steps, np.array([121, 61, 1]) / 255)
