@@ -63,7 +63,7 @@ examples:
   dipgp denoise dusk.jpg -o clean.jpg --std=std.png
 
 Too smooth? Tell less noise than the estimate in the last line: fine texture everywhere
-counts as noise. Still noisy? Tell more: JPEG of low quality hides noise from the
+counts as noise. Still noisy? Tell more: JPEG of low quality hides some of it from the
 estimate.
 """,
     ),
