@@ -32,7 +32,7 @@ extensions = [
 # A single backtick in a docstring is code, as it is in Markdown.
 default_role = "literal"
 autodoc_member_order = "bysource"
-autodoc_default_options = {"members": True}
+autodoc_default_options = {"members": True, "special-members": "__call__"}
 napoleon_attr_annotations = False  # types stand in the signature
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3

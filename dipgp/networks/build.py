@@ -48,8 +48,8 @@ class Network:
           z: (H, W, C) or (L, C), an input, of which only shape and dtype matter.
 
         Returns:
-          The parameters in z's dtype, as `{"params": {...}}`. Leaves are called
-          weights, biases, gamma and beta.
+          The parameters in z's dtype, layer by layer under the name "params". Leaves
+          are called weights, biases, gamma and beta.
 
         Raises:
           ValueError: on a z of the wrong rank, channels or dtype, or without pixels.

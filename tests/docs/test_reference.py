@@ -82,7 +82,7 @@ def test_every_public_name_is_in_the_reference(documented):
 
 
 # What stands before a colon is taken for a type, and "K." alone for a list's number.
-MISREAD = re.compile(r"^Returns:\n +[^\n`:]*: |^ +\w+: [A-Z]\.$", re.MULTILINE)
+MISREAD = re.compile(r"^Returns:\n +[^\n:]*: |^ +\w+: [A-Z]\.$", re.MULTILINE)
 
 
 def docstrings(module: ModuleType) -> dict[str, str]:
