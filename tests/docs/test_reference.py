@@ -17,6 +17,8 @@ import dipgp
 DOCS = Path(__file__).parents[2] / "docs"
 # What the others stand on: not for users, and free to change.
 FOUNDATION = {"numerics", "files"}
+# What a checkpoint's file is made of.
+INNER = {"checkpoint_file", "checkpoint_state"}
 # Its reference is its own --help.
 PROGRAM = "command"
 ROOMS = sorted(
@@ -68,7 +70,8 @@ def public_modules(room: str) -> list[ModuleType]:
     module = importlib.import_module(f"dipgp.{room}")
     names = [n for n in exported(module) if inspect.ismodule(vars(module).get(n))]
     if not exported(module):
-        names = [each.name for each in pkgutil.iter_modules(module.__path__)]
+        every = {each.name for each in pkgutil.iter_modules(module.__path__)}
+        names = sorted(every - INNER)
     inner = [importlib.import_module(f"dipgp.{room}.{name}") for name in names]
     return [module, *inner]
 
