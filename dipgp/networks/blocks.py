@@ -10,6 +10,7 @@ Modules say what parameters they read; `dipgp.networks.parameters` draws them, a
 once.
 """
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -22,9 +23,12 @@ from dipgp import architecture, numerics
 from dipgp.architecture.layers import child_name
 from dipgp.networks import resampling
 from dipgp.networks.convolution import convolve
+from dipgp.networks.normalisation import Normalised, per_channel, value
 from dipgp.networks.parameters import weight_shape, weight_std
 
 Array = jax.Array
+# Batch norm leaves its signal to what reads it.
+Signal = Array | Normalised
 
 
 @dataclass(frozen=True)
@@ -57,25 +61,29 @@ class Convolution(Block):
     form: Form
 
     @nn.compact
-    def __call__(self, x: Array) -> Array:
+    def __call__(self, signal: Signal) -> Array:
         """Convolves; see `dipgp.networks.convolution`."""
         layer = self.layer
+        x = signal.x if isinstance(signal, Normalised) else signal
         shape = weight_shape(layer, x.shape[-1], x.ndim - 1)
         weights = self.read("weights", shape, x)
         if self.form.scaled:
             weights = weight_std(layer, shape) * weights
-        y = convolve(
-            x,
-            weights,
-            layer.stride,
-            layer.padding,
+        convolved = functools.partial(
+            convolve,
+            stride=layer.stride,
+            padding=layer.padding,
             forward_differentiable=self.form.forward_differentiable,
         )
+        if isinstance(signal, Normalised):
+            y = signal.read(convolved, weights)
+        else:
+            y = convolved(signal, weights)
         if layer.bias_variance > 0:
             biases = self.read("biases", (layer.channels,), x)
             if self.form.scaled:
                 biases = math.sqrt(layer.bias_variance) * biases
-            y = y + _per_channel(biases, y)
+            y = y + per_channel(biases, y)
         return y
 
 
@@ -87,23 +95,19 @@ class BatchNorm(Block):
     """
 
     layer: architecture.BatchNorm
+    form: Form
 
     @nn.compact
-    def __call__(self, x: Array) -> Array:
+    def __call__(self, signal: Signal) -> Normalised:
         """Subtracts the mean and divides by sqrt(variance + epsilon)."""
-        return self._normalise(numerics.at_least_single(x)).astype(x.dtype)
-
-    def _normalise(self, x: Array) -> Array:
-        pixels = tuple(range(x.ndim - 1))
-        centred = x - x.mean(pixels, keepdims=True)
-        variance = jnp.square(centred).mean(pixels, keepdims=True)
-        std = numerics.safe_sqrt(variance + self.layer.epsilon)
-        factor = numerics.safe_divide(jnp.ones_like(std), std)
-        if not self.layer.affine:
-            return centred * factor
-        gamma = _per_channel(self.read("gamma", x.shape[-1:], x), x)
-        beta = _per_channel(self.read("beta", x.shape[-1:], x), x)
-        return centred * (factor * gamma) + beta
+        x = value(signal)
+        exact = numerics.at_least_single(x)
+        shape = x.shape[-1:]
+        gamma, beta = jnp.ones(shape, exact.dtype), jnp.zeros(shape, exact.dtype)
+        if self.layer.affine:
+            gamma, beta = (self.read(name, shape, exact) for name in ("gamma", "beta"))
+        plain = self.form.forward_differentiable
+        return Normalised(x, gamma, beta, self.layer.epsilon, (), plain)
 
 
 class Activation(nn.Module):
@@ -111,18 +115,25 @@ class Activation(nn.Module):
 
     layer: architecture.Activation
 
-    def __call__(self, x: Array) -> Array:
+    def __call__(self, signal: Signal) -> Signal:
         """Applies it; at a kink the slope is that of the left side."""
-        match self.layer:
-            case architecture.ReLU():
-                return jnp.where(x > 0, x, 0)
-            case architecture.LeakyReLU(slope):
-                return jnp.where(x > 0, x, slope * x)
-            case architecture.Erf(scale):
-                return jnp.sign(x) if math.isinf(scale) else lax.erf(scale * x)
-            case architecture.Sigmoid():
-                return jax.nn.sigmoid(x)
-        return x
+        function = functools.partial(_activate, self.layer)
+        if isinstance(signal, Normalised):
+            return signal.then(function)
+        return function(signal)
+
+
+def _activate(layer: architecture.Activation, x: Array) -> Array:
+    match layer:
+        case architecture.ReLU():
+            return jnp.where(x > 0, x, 0)
+        case architecture.LeakyReLU(slope):
+            return jnp.where(x > 0, x, slope * x)
+        case architecture.Erf(scale):
+            return jnp.sign(x) if math.isinf(scale) else lax.erf(scale * x)
+        case architecture.Sigmoid():
+            return jax.nn.sigmoid(x)
+    return x
 
 
 class Resampling(nn.Module):
@@ -130,8 +141,9 @@ class Resampling(nn.Module):
 
     layer: architecture.Upsample | architecture.Downsample
 
-    def __call__(self, x: Array) -> Array:
+    def __call__(self, signal: Signal) -> Array:
         """Resamples; see `dipgp.networks.resampling`."""
+        x = value(signal)
         if isinstance(self.layer, architecture.Upsample):
             return resampling.upsample(x, self.layer.factor, self.layer.method)
         return resampling.downsample(x, self.layer.factor, self.layer.method)
@@ -144,11 +156,11 @@ class Serial(nn.Module):
     form: Form
 
     @nn.compact
-    def __call__(self, x: Array) -> Array:
+    def __call__(self, signal: Signal) -> Signal:
         """Applies them in order."""
         for position, inner in enumerate(self.layer.layers):
-            x = module(inner, self.form, child_name(position, inner))(x)
-        return x
+            signal = module(inner, self.form, child_name(position, inner))(signal)
+        return signal
 
 
 class Branches(nn.Module):
@@ -158,10 +170,12 @@ class Branches(nn.Module):
     form: Form
 
     @nn.compact
-    def __call__(self, x: Array) -> Array:
+    def __call__(self, signal: Signal) -> Array:
         """Applies them all, then adds them or lays their channels side by side."""
+        # Once for all branches.
+        x = value(signal)
         outputs = [
-            module(branch, self.form, child_name(position, branch))(x)
+            value(module(branch, self.form, child_name(position, branch))(x))
             for position, branch in enumerate(self.layer.branches)
         ]
         if isinstance(self.layer, architecture.Concat):
@@ -184,7 +198,7 @@ def module(layer: architecture.Layer, form: Form, name: str | None = None) -> nn
         case architecture.Convolution():
             return Convolution(layer, form, name=name)
         case architecture.BatchNorm():
-            return BatchNorm(layer, name=name)
+            return BatchNorm(layer, form, name=name)
         case architecture.Serial():
             return Serial(layer, form, name=name)
         case architecture.Sum() | architecture.Concat():
@@ -192,8 +206,3 @@ def module(layer: architecture.Layer, form: Form, name: str | None = None) -> nn
         case architecture.Upsample() | architecture.Downsample():
             return Resampling(layer, name=name)
     return Activation(layer, name=name)
-
-
-def _per_channel(values: Array, x: Array) -> Array:
-    """Values (C,) with as many axes as x."""
-    return values.reshape((1,) * (x.ndim - 1) + values.shape)

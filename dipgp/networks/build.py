@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from dipgp import architecture, numerics
 from dipgp.architecture.sizes import Sizes, sizes
-from dipgp.networks import parameters
+from dipgp.networks import normalisation, parameters
 from dipgp.networks.blocks import Form, module
 from dipgp.networks.parameters import Gamma, Initialisation
 
@@ -97,7 +97,8 @@ class Network:
             ),
         )
         x = _pad(z, sizes).astype(self.compute_dtype or z.dtype)
-        output: Any = body.apply(variables, x)
+        signal: Any = body.apply(variables, x)
+        output = normalisation.value(signal)
         seen = tuple(slice(sizes.output(size)) for size in z.shape[:-1])
         return output[seen].astype(z.dtype)
 

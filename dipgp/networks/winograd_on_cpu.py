@@ -85,18 +85,24 @@ def correlate(x: Array, kernel: Array, border: int = 0) -> Array:
     height, width = (size + 2 * border - taps + 1 for size in x.shape[:2])
     by = _transforms(taps)
     tiling = _tiling(height, width, taps, max(channels, filters))
-    x = _fill(numerics.at_least_single(x), border, tiling)
+    x = numerics.at_least_single(x)
+    # All of it is overwritten. Constants would be made before the loop over a run's
+    # steps, and be there throughout; so would the border.
+    outputs = tiling.rows * tiling.columns * filters
+    blank = jnp.full((tiling.strips, _OUTPUTS**2, outputs), x[0, 0, 0])
+    x = _fill(x, border, tiling)
     kernel = numerics.at_least_single(kernel)
     points = _apply(by.kernel, kernel.reshape(taps**2, -1))
     points = points.reshape(-1, channels, filters)
 
-    def strip(start: Array) -> Array:
+    def fill(y: Array, start: Array) -> tuple[Array, None]:
         windows = _apply(by.windows, _windows(x, start, tiling, tiling.window))
         windows = windows.reshape(len(points), -1, channels)
         products = lax.dot_general(windows, points, (((2,), (1,)), ((0,), (0,))))
-        return _apply(by.outputs, products.reshape(len(points), -1))
+        strip = _apply(by.outputs, products.reshape(len(points), -1))
+        return lax.dynamic_update_index_in_dim(y, strip, start, 0), None
 
-    y = lax.map(strip, jnp.arange(tiling.strips))
+    y, _ = lax.scan(fill, blank, jnp.arange(tiling.strips))
     # Here and not in each strip, where it would be work of one thread.
     y = y.reshape(-1, _OUTPUTS, _OUTPUTS, tiling.rows, tiling.columns, filters)
     y = jnp.transpose(y, (0, 3, 1, 4, 2, 5))
