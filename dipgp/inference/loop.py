@@ -9,6 +9,7 @@ host in between. Step t draws from `fold_in(key, t)`, so that a run which is cut
 other lengths, or interrupted and continued, gives the same numbers.
 """
 
+import functools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -146,23 +147,33 @@ def begin(
     Returns:
       The run; a pytree of arrays of fixed shapes.
     """
+    # As one program: each of many small ones would stay in memory, compiled.
+    like = jax.ShapeDtypeStruct(output_like.shape, output_like.dtype)
+    blank = functools.partial(_blank, method, like, rules or {})
+    return jax.jit(blank)(parameters, key)
+
+
+def _blank(
+    method: Method,
+    like: jax.ShapeDtypeStruct,
+    rules: Mapping[str, stopping.Rule],
+    parameters: Parameters,
+    key: Array,
+) -> Progress:
     state = method.init(parameters)
-    shape, dtype = output_like.shape, output_like.dtype
     collected = Collected(
-        descent.average_init(output_like), moments.empty(shape, dtype)
+        descent.average_init(like), moments.empty(like.shape, like.dtype)
     )
+    none = jnp.zeros(like.shape, like.dtype)
     progress = Progress(
         taken=jnp.zeros((), jnp.int32),
         key=key,
         state=state,
         collected=collected,
-        guard=guard.start((state, collected), dtype),
-        output=jnp.zeros(shape, dtype),
-        reading=(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype)),
-        choices={
-            name: Choice(rule.init(output_like), jnp.zeros(shape, dtype))
-            for name, rule in (rules or {}).items()
-        },
+        guard=guard.start((state, collected), like.dtype),
+        output=none,
+        reading=(none, none),
+        choices={name: Choice(rule.init(like), none) for name, rule in rules.items()},
     )
     # A buffer that occurs twice, or that the caller holds, cannot be overwritten.
     return jax.tree.map(jnp.copy, progress)
