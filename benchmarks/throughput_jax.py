@@ -121,13 +121,15 @@ def begin(case: Case, run: Run, data: Data, key: Array) -> Carry:
     key_weights, key_run = jax.random.split(key)
     start = _network(case, run).init(key_weights, data.z)
     found = method(case, run, data)
-    carry: Carry
     if run in _BARE:
-        carry = ((key_run, found.init(start)), data)
-    else:
-        rules = plan(run, data).rules
-        carry = (loop.begin(found, start, key_run, data.truth, rules), data)
-    return jax.tree.map(jnp.copy, carry)
+        return _copy((key_run, found.init(start))), _copy(data)
+    rules = plan(run, data).rules
+    return loop.begin(found, start, key_run, data.truth, rules), _copy(data)
+
+
+@jax.jit
+def _copy(arrays: Any) -> Any:
+    return jax.tree.map(jnp.copy, arrays)
 
 
 class Program:
