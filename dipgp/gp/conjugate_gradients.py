@@ -75,7 +75,6 @@ def solve(
     max_iterations: int,
     metric: Operator | None = None,
     unit: jax.typing.ArrayLike = np.inf,
-    start: Array | None = None,
 ) -> Solution:
     """Preconditioned conjugate gradients (Golub and Van Loan 2013, section 11.5).
 
@@ -92,45 +91,81 @@ def solve(
       max_iterations: at most so many.
       metric: M of the length sqrt(r^T M r) of residuals r; by default M = 1.
       unit: of that length, (N,); b's own, sqrt(b^T b), where that is less.
-      start: a guess at x, (N, ...); 0 by default.
     """
-    units = jnp.minimum(unit, _length(right_hand_sides))
-    guess = None if start is None else jax.lax.stop_gradient(start)
-    guessed = jax.lax.stop_gradient(right_hand_sides)
 
-    def one_solve(matvec: Operator, b: Array) -> tuple[Array, Array]:
-        # Derivatives have right-hand sides, and so units, of their own, and no guess.
-        target = tolerance * jnp.minimum(unit, _length(b))
-        first, rest = jnp.zeros_like(b), b
-        if guess is not None:
-            same = jnp.all(b == guessed, axis=tuple(range(1, b.ndim)))
-            first = jnp.where(_spread(same, b), guess, 0)
-            rest = b - matvec(first)
-        state = _iterate(
-            matvec, first, rest, preconditioner, target, max_iterations, metric
+    def length(residuals: Array) -> Array:
+        return _length(residuals, metric)
+
+    def one_solve(matvec: Operator, b: Array, target: Array) -> tuple[Array, Array]:
+        return iterate(
+            matvec, jnp.zeros_like(b), b, preconditioner, target, max_iterations, length
         )
-        return state.value, state.iterations
+
+    return accounted(operator, right_hand_sides, one_solve, tolerance, length, unit)
+
+
+def accounted(
+    operator: Operator,
+    right_hand_sides: Array,
+    one_solve: Callable[[Operator, Array, Array], tuple[Array, Array]],
+    tolerance: float,
+    length: Operator,
+    unit: jax.typing.ArrayLike = np.inf,
+) -> Solution:
+    """What an iteration makes of A x = b, with derivatives and the residual left.
+
+    Args:
+      operator: x -> A x on arrays (N, ...), symmetric.
+      right_hand_sides: b, (N, ...).
+      one_solve: finds x and its steps (N,), given the operator, b or what takes its
+        place in derivatives, and the lengths (N,) that residuals are to fall below.
+      tolerance: those lengths, in units.
+      length: of residuals, (N,).
+      unit: of them, (N,); b's own, sqrt(b^T b), where that is less.
+    """
+
+    def within(matvec: Operator, b: Array) -> tuple[Array, Array]:
+        # Derivatives have right-hand sides, and so units, of their own.
+        return one_solve(matvec, b, tolerance * jnp.minimum(unit, _length(b)))
 
     value, iterations = jax.lax.custom_linear_solve(
-        operator, right_hand_sides, one_solve, symmetric=True, has_aux=True
+        operator, right_hand_sides, within, symmetric=True, has_aux=True
     )
-    error = _length(right_hand_sides - operator(value), metric)
+    units = jnp.minimum(unit, _length(right_hand_sides))
+    error = length(right_hand_sides - operator(value))
     return Solution(value, iterations, error / jnp.where(units == 0, 1, units))
 
 
-def _iterate(
+def iterate(
     operator: Operator,
     start: Array,
     rest: Array,
     preconditioner: Operator,
     target: Array,
     max_iterations: int,
-    metric: Operator | None,
-) -> _State:
+    length: Operator,
+    every: int = 1,
+) -> tuple[Array, Array]:
+    """Conjugate gradients from a start, without derivatives.
+
+    Args:
+      operator: as in `solve`.
+      start: x to start from, (N, ...).
+      rest: its residual, b - A x.
+      preconditioner: as in `solve`; residuals are read through it alone.
+      target: (N,) lengths of residuals to stop at.
+      max_iterations: at most so many steps.
+      length: of residuals, (N,).
+      every: steps from one look at that length to the next.
+
+    Returns:
+      x and the steps (N,) of each system.
+    """
+
     def proceed(state: _State) -> Array:
         return (state.step < max_iterations) & jnp.any(state.running)
 
-    def advance(state: _State) -> _State:
+    def step_on(_: Array, state: _State) -> _State:
         preconditioned = preconditioner(state.residual)
         alignment = _dot(state.residual, preconditioned)
         active = state.running & (alignment > 0)
@@ -140,22 +175,31 @@ def _iterate(
         curvature = _dot(direction, product)
         active &= curvature > 0
         step = _where(active, alignment, curvature)
-        residual = state.residual - _spread(step, rest) * product
         return _State(
             state.value + _spread(step, rest) * direction,
-            residual,
+            state.residual - _spread(step, rest) * product,
             direction,
             alignment,
-            active & (_length(residual, metric) > target),
+            active,
             state.iterations + active,
             state.step + 1,
         )
 
+    def advance(state: _State) -> _State:
+        if every == 1:
+            state = step_on(state.step, state)
+        else:
+            steps = jnp.minimum(every, max_iterations - state.step)
+            state = jax.lax.fori_loop(0, steps, step_on, state)
+        left = length(state.residual) > target
+        return state._replace(running=state.running & left)
+
     still, count = jnp.zeros_like(rest), jnp.zeros(rest.shape[0], int)
-    running = _length(rest, metric) > target
+    running = length(rest) > target
     none = jnp.zeros_like(target)
     state = _State(start, rest, still, none, running, count, count[0])
-    return jax.lax.while_loop(proceed, advance, state)
+    found = jax.lax.while_loop(proceed, advance, state)
+    return found.value, found.iterations
 
 
 def _where(active: Array, numerator: Array, denominator: Array) -> Array:

@@ -18,14 +18,13 @@ posterior standard deviation. The plain length of r is small far from the soluti
 the noise is weak.
 """
 
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dipgp.gp import conjugate_gradients
-from dipgp.gp.conjugate_gradients import Limits, MeanSolution
+from dipgp.gp import conjugate_gradients, open_pixels
+from dipgp.gp.conjugate_gradients import Limits, MeanSolution, Operator
+from dipgp.gp.coordinates import Coordinates, coordinates
 from dipgp.gp.seen import Seen
 from dipgp.gp.toeplitz import Torus, half_spectrum_counts
 from dipgp.observations import Observation
@@ -34,9 +33,6 @@ Array = jax.Array
 
 # A residual's own rounding was 2 to 5 times that of a single product.
 ROUNDINGS = 5
-# The start fills gaps from this far away, in pixels, and where so much is seen there.
-FILLING = 1.0
-LEAST_SEEN = 1e-3
 # Weights arrive where the process stands out from the noise at so many frequencies.
 ROUGH = 0.75
 # Errors that are fewer than this share of the observed pixels are not told apart.
@@ -106,7 +102,7 @@ def solve(seen: Seen, data: Array, limits: Limits) -> MeanSolution:
         precision,
         limits,
         error_unit(pixels, mask.size),
-        around.guess(centred, mask, weight),
+        around.fill(centred, mask),
     )
     return found._replace(mean=found.mean + start, level=found.level + start[:, 0, 0])
 
@@ -131,94 +127,6 @@ def apply_posterior_covariance(
     return _invert(around, images, precision, limits)
 
 
-class Coordinates(NamedTuple):
-    """The coordinates u = f sqrt(w + 1 / S) of images f on their torus.
-
-    Half a spectrum stands for a real image: coefficients are (N, 2, P1, P2 // 2 + 1),
-    real and imaginary parts.
-
-    Attributes:
-      prior: (N, P1, P2 // 2 + 1), what K^-1 becomes: 1 / (1 + w S), and 0 at
-        frequency zero where the level is unknown.
-      largest: (N, P1, P2 // 2 + 1), 1 + w S, which bounds the system's inverse; at
-        frequency zero, where only what is seen does, it has the process' own S.
-      analysis: multiplies the transform of W f, w f or the like.
-      synthesis: multiplies u before it is transformed back into f.
-      size: (P1, P2).
-      grid: (H, W), the part of the torus that is the image.
-      level_known: whether there is none but 0.
-    """
-
-    prior: Array
-    largest: Array
-    analysis: Array
-    synthesis: Array
-    size: tuple[int, int]
-    grid: tuple[int, int]
-    level_known: bool
-
-    def to_images(self, coefficients: Array) -> Array:
-        """Images (N, H, W) of coefficients, the torus around them cut off."""
-        # Real numbers are multiplied before they are put together: half the products.
-        scaled = self.synthesis[:, None] * coefficients
-        transform = jax.lax.complex(scaled[:, 0], scaled[:, 1])
-        height, width = self.grid
-        return jnp.fft.irfft2(transform, s=self.size)[:, :height, :width]
-
-    def to_coefficients(self, images: Array) -> Array:
-        """The transpose of `to_images`."""
-        transform = jnp.fft.rfft2(images, s=self.size)
-        parts = jnp.stack([transform.real, transform.imag], axis=1)
-        return self.analysis[:, None] * parts
-
-    def guess(self, data: Array, mask: Array, weight: Array) -> Array:
-        """Coefficients of what is near the mean of data (N, H, W), 0 where not seen.
-
-        Gaps are filled by what is seen around them, a blur of the data over that of
-        the mask. Seen everywhere, in noise of 1 / weight, that has the mean
-        w G^2 = S / (S + 1 / w) times itself; so has the blur, besides being narrow.
-        """
-        down = np.fft.fftfreq(self.size[0])[:, None]
-        right = np.fft.rfftfreq(self.size[1])[None]
-        narrow = np.exp(-2 * np.square(np.pi * FILLING) * (down**2 + right**2))
-        response = jnp.asarray(narrow, data.dtype)[None] * (1 - self.prior)
-
-        def blur(images: Array) -> Array:
-            transform = jnp.fft.rfft2(images, s=self.size)
-            return jnp.fft.irfft2(response * transform, s=self.size)
-
-        filled = blur(data) / (jnp.abs(blur(mask[None])) + LEAST_SEEN)
-        return weight * self.to_coefficients(filled)
-
-    def levels(self, coefficients: Array) -> Array:
-        """(N,) means of f over the torus, which are the unknown levels."""
-        first = self.synthesis[:, 0, 0] * coefficients[:, 0, 0, 0]
-        if self.level_known:
-            return jnp.zeros_like(first)
-        return first / (self.size[0] * self.size[1])
-
-
-def coordinates(seen: Seen, weight: Array, grid: tuple[int, int]) -> Coordinates:
-    """The coordinates for a scalar w, `weight`, and one image (H, W) a torus."""
-    spectrum, size = seen.tori.spectrum, seen.tori.size
-    largest = 1 + weight * spectrum
-    gain = jnp.sqrt(spectrum / largest)
-    prior = 1 / largest
-    if not seen.level_known:
-        gain = gain.at[:, 0, 0].set(1 / jnp.sqrt(weight))
-        prior = prior.at[:, 0, 0].set(0)
-
-    # Each entry counts for the frequencies that it stands for, so that the dot products
-    # of the iteration are those of images.
-    counts = half_spectrum_counts(size)
-    unit = np.sqrt(counts / (size[0] * size[1]))
-    analysis = gain * jnp.asarray(unit, gain.dtype)[None]
-    synthesis = gain / jnp.asarray(unit, gain.dtype)[None]
-    return Coordinates(
-        prior, largest, analysis, synthesis, size, grid, seen.level_known
-    )
-
-
 def inverse_noise(observation: Observation) -> Array:
     """W, the inverse noise variances; 0 where nothing is observed."""
     return observation.mask / jnp.square(observation.noise_std)
@@ -230,22 +138,41 @@ def _invert(
     precision: Array,
     limits: Limits,
     unit: jax.typing.ArrayLike = np.inf,
-    start: Array | None = None,
+    guess: Array | None = None,
 ) -> MeanSolution:
-    """Solves (W + K^-1) f = images on the torus around the images."""
+    """Solves (W + K^-1) f = images on the torus around the images.
+
+    Args:
+      around: the coordinates, with the largest of W as their w.
+      images: (N, H, W).
+      precision: (H, W), W.
+      limits: as in `solve`.
+      unit: of the tolerance; the right-hand sides' own length where that is less.
+      guess: (N, P1, P2) of f on the torus.
+    """
+    wanted = around.to_coefficients(images)
+    guessed = jax.lax.stop_gradient(wanted)
 
     def operator(coefficients: Array) -> Array:
         seen = precision[None] * around.to_images(coefficients)
         return around.prior[:, None] * coefficients + around.to_coefficients(seen)
 
-    solution = conjugate_gradients.solve(
-        operator,
-        around.to_coefficients(images),
-        lambda coefficients: coefficients,
-        *limits,
-        lambda residuals: around.largest[:, None] * residuals,
-        unit,
-        start,
+    def one_solve(_: Operator, b: Array, target: Array) -> tuple[Array, Array]:
+        start = None
+        if guess is not None:
+            # Derivatives have right-hand sides of their own, and no guess.
+            same = jnp.all(b == guessed, axis=(1, 2, 3))
+            start = jnp.where(same[:, None, None], guess, 0)
+        return open_pixels.solve(
+            around, precision, b, target, limits.max_iterations, start
+        )
+
+    def length(residuals: Array) -> Array:
+        squares = around.largest[:, None] * jnp.square(residuals)
+        return jnp.sqrt(jnp.sum(squares, axis=(1, 2, 3)))
+
+    solution = conjugate_gradients.accounted(
+        operator, wanted, one_solve, limits.tolerance, length, unit
     )
     return MeanSolution(
         around.to_images(solution.value),

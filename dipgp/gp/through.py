@@ -24,6 +24,7 @@ import numpy as np
 from dipgp.gp import conjugate_gradients, field
 from dipgp.gp.colour import correlate, decorrelate
 from dipgp.gp.conjugate_gradients import Limits, MeanSolution
+from dipgp.gp.coordinates import coordinates
 from dipgp.gp.seen import SeenThrough
 from dipgp.observations import LinearMap, Observation
 
@@ -106,7 +107,7 @@ def _invert(
     moments, _ = _flat_moments(seen.observation, seen.through, seen.shape)
     size = jnp.max(precision)  # which the moments lack
     typical = size * jnp.trace(moments) / seen.unknowns
-    around = field.coordinates(seen, jax.lax.stop_gradient(typical), seen.grid)
+    around = coordinates(seen, jax.lax.stop_gradient(typical), seen.grid)
     together = (count, colours, *around.prior.shape[1:])
 
     def to_images(coefficients: Array) -> Array:
