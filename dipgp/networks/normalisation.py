@@ -28,7 +28,8 @@ from dipgp import numerics
 Array = jax.Array
 # From a signal and further arrays to another signal.
 Function = Callable[..., Array]
-# Mean and variance of each channel: (1, 1, C) or (1, C) each.
+# Mean and factor of each channel, (1, 1, C) or (1, C) each: what is subtracted, and
+# 1 / sqrt(variance + epsilon).
 Statistics = tuple[Array, Array]
 
 
@@ -80,7 +81,8 @@ def per_channel(values: Array, x: Array) -> Array:
     return values.reshape((1,) * (x.ndim - 1) + values.shape)
 
 
-def _statistics(x: Array) -> Statistics:
+def _moments(x: Array) -> tuple[Array, Array]:
+    """Mean and variance of each channel."""
     x = numerics.at_least_single(x)
     pixels = tuple(range(x.ndim - 1))
     mean = x.mean(pixels, keepdims=True)
@@ -102,15 +104,13 @@ def _activate(activations: tuple[Function, ...], dtype: jnp.dtype, y: Array) -> 
 
 def _normalise(
     activations: tuple[Function, ...],
-    epsilon: float,
     x: Array,
     statistics: Statistics,
     scaling: tuple[Array, Array],
 ) -> Array:
     """The signal that is meant, where the statistics are known."""
-    mean, variance = statistics
+    mean, factor = statistics
     gamma, beta = (per_channel(values, x) for values in scaling)
-    factor = _factor(epsilon, variance)
     y = (numerics.at_least_single(x) - mean) * (factor * gamma) + beta
     return _activate(activations, x.dtype, y)
 
@@ -123,8 +123,9 @@ def _evaluate_plainly(
     scaling: tuple[Array, Array],
     arguments: tuple[Array, ...],
 ) -> Array:
-    y = _normalise(activations, epsilon, x, _statistics(x), scaling)
-    return function(y, *arguments)
+    mean, variance = _moments(x)
+    statistics = (mean, _factor(epsilon, variance))
+    return function(_normalise(activations, x, statistics, scaling), *arguments)
 
 
 _evaluate = jax.custom_vjp(_evaluate_plainly, nondiff_argnums=(0, 1, 2))
@@ -138,9 +139,10 @@ def _forward(
     scaling: tuple[Array, Array],
     arguments: tuple[Array, ...],
 ) -> tuple[Array, Any]:
-    statistics = _statistics(x)
-    y = _normalise(activations, epsilon, x, statistics, scaling)
-    return function(y, *arguments), (x, statistics, scaling, arguments)
+    mean, variance = _moments(x)
+    statistics = (mean, _factor(epsilon, variance))
+    y = _normalise(activations, x, statistics, scaling)
+    return function(y, *arguments), (x, statistics, variance, scaling, arguments)
 
 
 def _backward(
@@ -150,20 +152,20 @@ def _backward(
     saved: Any,
     slope: Array,
 ) -> tuple[Array, tuple[Array, Array], tuple[Array, ...]]:
-    x, statistics, scaling, arguments = saved
+    x, statistics, variance, scaling, arguments = saved
     gamma, beta = (per_channel(values, x) for values in scaling)
     activate = functools.partial(_activate, activations, x.dtype)
 
     # Each of three parts computes anew what it needs, from x: none is kept in between.
     statistics = _same_after(slope, statistics)
-    y = _normalise(activations, epsilon, x, statistics, scaling)
+    y = _normalise(activations, x, statistics, scaling)
     of_y, *of_arguments = jax.vjp(function, y, *arguments)[1](slope)
 
     def before_activations(statistics: Statistics) -> tuple[Array, Array]:
         """What x is beside its mean, and the slope of gamma's and beta's output."""
-        mean, variance = statistics
+        mean, factor = statistics
         centred = numerics.at_least_single(x) - mean
-        scaled = centred * (_factor(epsilon, variance) * gamma) + beta
+        scaled = centred * (factor * gamma) + beta
         return centred, jax.vjp(activate, scaled)[1](of_y)[0]
 
     statistics = _same_after(of_y, statistics)
@@ -171,8 +173,9 @@ def _backward(
     pixels = tuple(range(x.ndim - 1))
     of_beta = of_scaled.sum(pixels, keepdims=True)
     of_product = (of_scaled * centred).sum(pixels, keepdims=True)
-    factor, pull_back = jax.vjp(functools.partial(_factor, epsilon), statistics[1])
+    pull_back = jax.vjp(functools.partial(_factor, epsilon), variance)[1]
     (of_variance,) = pull_back(gamma * of_product)
+    factor = statistics[1]
 
     centred, of_scaled = before_activations(_same_after(of_variance, statistics))
     # The slope of the variance by the mean is a sum of differences from it: zero.
