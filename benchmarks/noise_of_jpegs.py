@@ -18,7 +18,7 @@ import numpy as np
 from absl import flags
 from PIL import Image
 
-from benchmarks import timing
+from benchmarks import noise_estimates, timing
 from benchmarks.noise_estimates import GREY_LEVELS, LARGEST, LEVELS, PICTURES, crop
 from dipgp import images
 from dipgp.command import noise, problems
@@ -26,6 +26,8 @@ from dipgp.command.options import Order
 from dipgp.photographs import jpeg_file
 from experiments import common
 from experiments.common import require
+
+flags.adopt_module_key_flags(noise_estimates)
 
 QUALITIES = flags.DEFINE_list(
     "jpeg_qualities", ["60", "70", "75", "80", "85", "90", "95"], "Of the coder."

@@ -225,6 +225,21 @@ PARTS = (
         ),
     ),
     Part(
+        "noise_of_jpegs",
+        "In JPEGs of low quality, differences of every second pixel find it.",
+        (
+            "--jpeg_qualities=60,75,90",
+            "--noise_pictures=coffee,moon",
+            "--noise_levels=5,15",
+            "--noise_largest=128",
+        ),
+        named_bars(
+            "Estimates by the command, grey levels off in noise of 15",
+            ("quality",),
+            "15: command",
+        ),
+    ),
+    Part(
         "import_time",
         "All rooms but figures take less than a second beyond JAX's own import.",
         ("--import_turns=2",),

@@ -141,9 +141,13 @@ def test_every_benchmark_is_in_the_table():
 
 @pytest.mark.parametrize("part", run_parts.PARTS, ids=lambda part: part.name)
 def test_quick_forms_have_flags_that_their_programs_define(part):
-    sources = FOLDER.glob(f"{part.name}*.py")
-    defined = set(
-        re.findall(r'DEFINE_\w+\(\s*"(\w+)"', "".join(p.read_text() for p in sources))
-    )
+    program = (FOLDER / f"{part.name}.py").read_text()
+    read = re.findall(r"^from benchmarks\.(\w+) import", program, re.MULTILINE)
+    paths = {
+        *FOLDER.glob(f"{part.name}*.py"),
+        *(FOLDER / f"{name}.py" for name in read),
+    }
+    sources = "".join(path.read_text() for path in paths)
+    defined = set(re.findall(r'DEFINE_\w+\(\s*"(\w+)"', sources))
     given = {flag.removeprefix("--").partition("=")[0] for flag in part.flags}
     assert given | ({part.data} - {""}) <= defined
