@@ -43,7 +43,7 @@ def test_a_chain_too_large_is_refused_before_any_work(
         raise AssertionError("work has begun")
 
     save(tmp_path / "in.png", truth)
-    monkeypatch.setattr(memory, "available", lambda: 1e6)
+    monkeypatch.setattr(memory, "available", lambda: 1e5)
     monkeypatch.setattr(noise, "estimate", begun)
     assert run(["denoise", "in.png", "-o", "out.png", *CHAIN]) == 1
     told = capsys.readouterr().err
