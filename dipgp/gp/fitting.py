@@ -5,6 +5,7 @@ each fit ends with.
 """
 
 import functools
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -151,7 +152,13 @@ def fit(
 
     def covariance_of(values: Any) -> Covariance:
         # The noise, where it is fitted, comes last and is none of the family's.
-        return as_covariance(family(dict(zip(start, values, strict=False))))
+        try:
+            return as_covariance(family(dict(zip(start, values, strict=False))))
+        except TypeError as error:
+            raise TypeError(
+                "family: expected a function from parameters to a covariance, got "
+                f"{numerics.brief(family)}, where {error}"
+            ) from error
 
     def observation_of(values: Any) -> Observation:
         noise_std = unit * values[-1] if fit_noise else unit
@@ -257,6 +264,8 @@ def _errors(
         for shift in step * np.eye(at.size)
     ]
     curvature = (np.stack(rows) + np.stack(rows).T) / 2
+    if not np.all(np.isfinite(curvature)):  # at the edge of what rounding lets be
+        return [math.inf] * at.size
     sizes, axes = np.linalg.eigh(curvature)
     inverse = np.where(sizes > 0, 1 / np.where(sizes > 0, sizes, 1), np.inf)
     with np.errstate(invalid="ignore"):

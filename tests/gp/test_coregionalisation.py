@@ -149,7 +149,7 @@ def restore(values, channels):
         through=MOSAIC,
         image_shape=(*values.shape[:2], 3),
         channels=channels,
-        tolerance=1e-4,
+        tolerance=1e-3,
         reach=40,  # where 0.007 is left of the covariance
     )
     assert posterior.info.converged

@@ -4,6 +4,7 @@ import pytest
 from stationary_fields import draw, random_mask
 
 from dipgp import gp, kernels
+from dipgp.gp import fitting
 from dipgp.observations import Decimation, gaussian_blur, observe
 
 TRUTH = {"lengthscale": 3.0, "variance": 0.5}
@@ -138,6 +139,18 @@ def test_bad_input_is_named(start, settings, complaint):
 def test_a_family_is_a_function():
     with pytest.raises(TypeError, match="family: expected a function"):
         gp.fit(1.0, TRUTH, seen(0))
+
+
+def test_a_family_takes_parameters_by_name():
+    with pytest.raises(TypeError, match="family: expected a function from parameters"):
+        gp.fit(object, TRUTH, seen(0))
+
+
+def test_where_the_curvature_is_unknown_so_are_the_errors():
+    def slope(at):
+        return np.full(2, np.nan)
+
+    assert fitting._errors(slope, np.zeros(2)) == [np.inf, np.inf]
 
 
 def test_larger_grids_need_a_key():

@@ -92,5 +92,6 @@ def test_one_solve_for_each_pixel_and_what_channels_are_coupled_is_exact(
     found = posterior(through, shape).variance(
         jax.random.key(0), method="probing", solves=solves
     )
-    np.testing.assert_allclose(found.value, expected(through, shape), rtol=2e-3)
+    # But for the solves, which stop at 1 %.
+    np.testing.assert_allclose(found.value, expected(through, shape), rtol=5e-3)
     assert np.max(found.standard_error) < 2e-3

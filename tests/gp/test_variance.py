@@ -107,7 +107,8 @@ def test_one_solve_for_each_pixel_is_exact():
     found = posterior(mask, method="field").variance(
         jax.random.key(0), method="probing", solves=128
     )
-    np.testing.assert_allclose(found.value, expected_variance(mask), rtol=1e-3)
+    # But for the solves, which stop at 1 %.
+    np.testing.assert_allclose(found.value, expected_variance(mask), rtol=5e-3)
     assert np.max(found.standard_error) < 1e-3
 
 
