@@ -30,6 +30,8 @@ from dipgp.kernels.dense import toeplitz
 # Without any noise a matrix would have to be exact to all digits. This ratio of
 # variances is half a grey level here, and moves restorations by less than 0.01 dB.
 NO_NOISE = 1e-4
+# On the error in standard deviations of the posterior: scores differ by little.
+_BOUND = 1e-3
 
 # Where the likeliest ratio is looked for, as powers of ten, and how closely.
 _RATIOS, _CLOSE = (-4.0, 1.0), 0.05
@@ -155,7 +157,9 @@ def restore(
     factor, noise_std, level, _ = hyperparameters
     if isinstance(covariance, kernels.Covariance):
         scaled = kernels.scale(covariance, factor)
-        posterior = gp.condition(scaled, problem.image, problem.mask, noise_std)
+        posterior = gp.condition(
+            scaled, problem.image, problem.mask, noise_std, tolerance={"field": _BOUND}
+        )
         score = problem.score(np.asarray(posterior.mean))
         return Restored(score, noise_std, posterior.info.advice)
     with jax.enable_x64(True):
