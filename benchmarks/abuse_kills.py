@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import os
 import signal
 import time
 from collections.abc import Sequence
@@ -108,10 +109,11 @@ def kill(case: Case, count: int, folder: Path, random: np.random.Generator) -> R
 def _written(folder: Path) -> set[tuple[str, int]]:
     """Names and times of all that is not hidden."""
     found = set()
-    for path in folder.rglob("[!.]*"):
-        with contextlib.suppress(FileNotFoundError):  # steps come and go
-            if path.is_file():
-                found.add((str(path), path.stat().st_mtime_ns))
+    # Steps come and go, and folders too, which os.walk passes over.
+    for parent, _, names in os.walk(folder):
+        for path in (os.path.join(parent, name) for name in names if name[0] != "."):
+            with contextlib.suppress(FileNotFoundError):
+                found.add((path, os.stat(path).st_mtime_ns))
     return found
 
 
