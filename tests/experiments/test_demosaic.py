@@ -75,7 +75,9 @@ def test_what_a_sensor_recorded_is_restored_in_colour(asked, config, raw, tmp_pa
 
 @pytest.mark.slow
 def test_the_process_reads_detail_off_all_colours(config, tmp_path):
-    (record,) = demosaic.run(config())
+    # In half of that noise 32 bits do not solve for so smooth a process.
+    options = dataclasses.replace(QUICK, noise_std=0.02)
+    (record,) = demosaic.run(config(options=options))
     assert record["converged"]
     assert record["psnr"] > max(record["psnr_bilinear"], record["psnr_malvar"]) + 2
     written = json.loads((tmp_path / "run/metrics.json").read_text())
