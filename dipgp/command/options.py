@@ -83,8 +83,8 @@ The mask is a black and white picture of the same size, looked at the same way u
 is missing, black is kept, and grey counts as what it is nearer to. With a folder of
 pictures it may be a folder, too, with a mask of the same name for each.
 
-Where a picture is soft at the scale of pixels, as one that was enlarged, the middle of
-a gap that is wider than its structure turns towards the picture's mean colour.
+The middle of a gap that is wider than what the covariance reaches turns towards the
+picture's mean colour; a picture that was enlarged showed grey lines so.
 """,
     ),
     "upscale": (
