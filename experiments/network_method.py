@@ -12,7 +12,7 @@ import numpy as np
 from dipgp import networks
 from dipgp.inference import loop, protocols, stopping
 from dipgp.observations import Observation, mean_squared_error
-from dipgp.summaries import moments
+from dipgp.summaries import diagnostics, moments
 from experiments import gp_method, network_run
 from experiments.network_recipe import Data, Recipe
 from experiments.network_settings import NetworkSettings, Running
@@ -253,6 +253,6 @@ def _facts(name: str, outcome: network_run.Outcome) -> dict[str, object]:
         }
     if outcome.progress.choices:
         facts["stopping"] = _choices(name, outcome)
-    if RUNS[name] in SAMPLERS and outcome.samples.shape[1] >= 4:
+    if RUNS[name] in SAMPLERS and outcome.samples.shape[1] >= diagnostics.FEWEST_DRAWS:
         facts |= network_run.diagnose(np.asarray(outcome.samples))
     return facts
