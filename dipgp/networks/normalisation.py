@@ -123,9 +123,7 @@ def _evaluate_plainly(
     scaling: tuple[Array, Array],
     arguments: tuple[Array, ...],
 ) -> Array:
-    mean, variance = _moments(x)
-    statistics = (mean, _factor(epsilon, variance))
-    return function(_normalise(activations, x, statistics, scaling), *arguments)
+    return _forward(function, activations, epsilon, x, scaling, arguments)[0]
 
 
 _evaluate = jax.custom_vjp(_evaluate_plainly, nondiff_argnums=(0, 1, 2))
